@@ -1,0 +1,93 @@
+"""The unit of work between deciding and waiting: an immutable ``Call``.
+
+A Call carries a request as RESP bytes and knows how to read the answer. Whoever runs it only moves bytes. What
+must be decided once for every frontend is decided here: which replies mean "repeat me as EVAL" and whether a
+Call may be sent again after its connection broke. It must never do I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import hiredis
+
+from chasquimq.errors import AuthenticationError, ServerReplyError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+Reply = Any
+"""What hiredis makes of one reply: bytes, int, None, list, or a ``hiredis.ReplyError`` *value*."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(Generic[T]):
+    """One exchange with the server.
+
+    ``name``: for errors and telemetry, for example ``queue.add``.
+    ``request``: one or more complete RESP commands.
+    ``parse``: makes the result of the replies; receives error replies as values.
+    ``replies``: how many replies the request brings.
+    ``idempotent``: sending it twice is harmless, so it is sent again after a broken connection.
+    ``eval_form``: for scripts: the command of the n-th reply with the script's text, for ``NOSCRIPT`` answers.
+    """
+
+    name: str
+    request: bytes
+    parse: Callable[[list[Reply]], T]
+    replies: int = 1
+    idempotent: bool = False
+    eval_form: Callable[[int], bytes] | None = None
+    blocks_ms: int = 0
+    """How long the server may hold the answer back on purpose (BLOCK); a read deadline is added to it."""
+
+
+def missing_scripts(call: Call[Any], replies: Sequence[Reply]) -> list[int]:
+    """The numbers of the replies that say ``NOSCRIPT``: exactly these commands did nothing and are sent again."""
+    if call.eval_form is None:
+        return []
+    return [
+        number
+        for number, reply in enumerate(replies)
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
+    ]
+
+
+def reply_error(name: str, reply: hiredis.ReplyError) -> ServerReplyError | AuthenticationError:
+    """The exception for an error reply."""
+    text = str(reply)
+    code = text.split(" ", 1)[0] if text else "ERR"
+    if code in ("NOAUTH", "WRONGPASS"):
+        return AuthenticationError(
+            f"{name}: the server refused the credentials ({text}). "
+            "Check the username and password of the connection."
+        )
+    return ServerReplyError(f"{name}: the server refused the command: {text}{_advice(code)}", code=code)
+
+
+def single(name: str, convert: Callable[[Reply], T]) -> Callable[[list[Reply]], T]:
+    """A ``parse`` for one reply: raises on an error reply, else converts."""
+
+    def parse(replies: list[Reply]) -> T:
+        reply = replies[0]
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply_error(name, reply)
+        return convert(reply)
+
+    return parse
+
+
+_ADVICE = {
+    "OOM": "The server is at maxmemory and nothing was written. Free memory or raise maxmemory, then repeat.",
+    "READONLY": "This server is a replica. Point the connection at the primary.",
+    "NOPERM": "The ACL user lacks a right; docs/guides/deployment.md lists what is needed.",
+    "WRONGTYPE": "Another program uses a key of this queue for something else.",
+    "LOADING": "The server is still loading its data; repeat in a moment.",
+    "BUSY": "The server is running somebody's long script; repeat in a moment.",
+}
+
+
+def _advice(code: str) -> str:
+    return f". {_ADVICE[code]}" if code in _ADVICE else ""

@@ -1,0 +1,15 @@
+#!lua
+-- Puts a job into the delayed set.
+-- KEYS: delayed, wake.
+-- ARGV: delay in ms ('' = the due time is given), due time in ms, member.
+-- Returns: the due time in ms.
+-- Sent twice: the member is the same, so the set still holds it once (with a due time that is a little later).
+-- @include server_now_ms
+-- @include wake_promoter
+local due = ARGV[2]
+if ARGV[1] ~= '' then
+  due = string.format('%.0f', server_now_ms() + tonumber(ARGV[1]))
+end
+redis.call('ZADD', KEYS[1], due, ARGV[3])
+wake_promoter(KEYS[1], KEYS[2], ARGV[3])
+return tonumber(due)

@@ -1,0 +1,19 @@
+#!lua
+-- Puts a job with a caller's id into the delayed set unless that id was added within the deduplication window.
+-- KEYS: delayed, wake, dedup marker, cancel index.
+-- ARGV: delay in ms ('' = the due time is given), due time in ms, member, window in seconds.
+-- Returns: 1 added, 0 a duplicate.
+-- Sent twice: the cancel index holds the member of the call that won, so the second sending answers 1.
+-- @include server_now_ms
+-- @include wake_promoter
+if not redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[4]) then
+  return redis.call('GET', KEYS[4]) == ARGV[3] and 1 or 0
+end
+local due = ARGV[2]
+if ARGV[1] ~= '' then
+  due = string.format('%.0f', server_now_ms() + tonumber(ARGV[1]))
+end
+redis.call('ZADD', KEYS[1], due, ARGV[3])
+redis.call('SET', KEYS[4], ARGV[3], 'EX', ARGV[4])
+wake_promoter(KEYS[1], KEYS[2], ARGV[3])
+return 1

@@ -1,0 +1,99 @@
+"""What becomes of a Call whose connection failed, and how long to wait before the next attempt.
+
+Decides once, for every frontend: how often and how fast to connect again, which Calls are sent a second
+time, how the answers of repeated scripts are put in their places, and what the caller is told. It must
+never wait, look at a clock or draw a random number: delays are returned, randomness (``draw``, from 0 up to
+1) is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chasquimq._core.call import Call, Reply
+from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError
+
+__all__ = [
+    "connect_delay_ms",
+    "eval_request",
+    "lost_call_error",
+    "may_resend",
+    "splice",
+    "unreachable_error",
+    "worker_delay_ms",
+]
+
+CONNECT_ATTEMPTS = 3
+"""A producer's attempts for one connection: enough for a restart's blink, over before a web request is."""
+
+SEND_ATTEMPTS = 3
+"""How often one Call is sent at most."""
+
+_FIRST_WORKER_DELAY_MS = 100.0
+_LONGEST_WORKER_DELAY_MS = 5_000.0
+
+
+def connect_delay_ms(attempt: int, error: RedisConnectionError, draw: float) -> float | None:
+    """How long a producer waits after its failed ``attempt`` (from 1) to connect; None: give up.
+
+    Wrong credentials do not get better by waiting, and a timeout has already cost the caller its patience.
+    """
+    if attempt >= CONNECT_ATTEMPTS or isinstance(error, AuthenticationError | RedisTimeoutError):
+        return None
+    return 50.0 * attempt + 100.0 * draw
+
+
+def worker_delay_ms(attempt: int, draw: float) -> float:
+    """How long a worker waits after its failed ``attempt`` (from 1); it never gives up.
+
+    Doubles from 100 ms to 5 s; half of each delay is jitter, so that a fleet does not come back as one.
+    """
+    full = min(_FIRST_WORKER_DELAY_MS * 2.0 ** min(attempt - 1, 16), _LONGEST_WORKER_DELAY_MS)
+    return full * (0.5 + 0.5 * draw)
+
+
+def may_resend(call: Call[Any], error: RedisConnectionError, attempt: int) -> bool:
+    """Whether a Call that failed with ``error`` in its ``attempt`` (from 1) is sent again.
+
+    ``error.may_have_executed`` here is the transport's word for "bytes of the request may have left".
+    """
+    if attempt >= SEND_ATTEMPTS:
+        return False
+    if not error.may_have_executed:
+        return True
+    return call.idempotent and not isinstance(error, RedisTimeoutError)
+
+
+def lost_call_error(call: Call[Any], error: RedisConnectionError, where: str = "") -> RedisConnectionError:
+    """The caller's error for a Call that cannot be sent again. ``where``: its place in a stream."""
+    kind = type(error)
+    if not error.may_have_executed:
+        return kind(f"{call.name}{where}: {error} The command was not sent, so it has had no effect.")
+    if call.idempotent:
+        return kind(f"{call.name}{where}: {error} Repeating the call is safe.")
+    return kind(
+        f"{call.name}{where}: {error} The command had been sent and its answer is lost: it may or may not "
+        "have taken effect. Find out before you repeat it, or repeat it with a job_id, which makes it safe.",
+        may_have_executed=True,
+    )
+
+
+def unreachable_error(display: str, reason: str) -> RedisConnectionError:
+    """The server cannot be connected to at all."""
+    return RedisConnectionError(
+        f"Cannot connect to {display}: {reason}. "
+        "Check that the server runs there, the address and port, and firewalls between."
+    )
+
+
+def eval_request(call: Call[Any], missing: Sequence[int]) -> bytes:
+    """The commands that the server answered with NOSCRIPT once more, now with the scripts' text."""
+    assert call.eval_form is not None  # noqa: S101  missing_scripts() is empty for such Calls
+    return b"".join(map(call.eval_form, missing))
+
+
+def splice(replies: list[Reply], missing: Sequence[int], repeated: Sequence[Reply]) -> None:
+    """Puts the answers of ``eval_request`` where the NOSCRIPT answers were."""
+    for number, reply in zip(missing, repeated, strict=True):
+        replies[number] = reply

@@ -1,0 +1,61 @@
+"""The Lua scripts: one operation each, loaded from ``lua/*.lua`` and put together with their includes.
+
+A script's text is chosen by what the server can do (the include that acknowledges and deletes has two forms) and
+sent as EVALSHA; the caller repeats it as EVAL when the server answers NOSCRIPT. Each file states its contract.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+from chasquimq._core.profile import ServerProfile
+from chasquimq._fast import pack_command
+
+__all__ = ["Script", "load_script"]
+
+_INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+Argument = bytes | str | int
+
+
+class Script:
+    """One script as a given kind of server gets it."""
+
+    __slots__ = ("name", "sha1", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text.encode()
+        self.sha1 = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+    def evalsha(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> bytes:
+        """The command that runs the script by its digest."""
+        return pack_command([b"EVALSHA", self.sha1, len(keys), *keys, *arguments])
+
+    def eval(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> bytes:
+        """The command that runs the script by its text, for a server that does not know it yet."""
+        return pack_command([b"EVAL", self.text, len(keys), *keys, *arguments])
+
+
+def load_script(name: str, profile: ServerProfile) -> Script:
+    """The script ``lua/<name>.lua`` for a server of this profile."""
+    return _load(name, profile.has_xackdel)
+
+
+@lru_cache(maxsize=None)
+def _load(name: str, has_xackdel: bool) -> Script:
+    folder = resources.files(__package__) / "lua"
+    variants = {"ack_and_delete": "ack_and_delete_xackdel" if has_xackdel else "ack_and_delete_classic"}
+
+    def include(match: re.Match[str]) -> str:
+        part = match.group(1)
+        return (folder / "includes" / f"{variants.get(part, part)}.lua").read_text("utf-8").rstrip()
+
+    text = _INCLUDE.sub(include, (folder / f"{name}.lua").read_text("utf-8"))
+    # Comments are for readers of the files; the server keeps and hashes every byte that it is sent.
+    return Script(name, _COMMENT.sub("", text))

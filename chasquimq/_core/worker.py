@@ -1,0 +1,283 @@
+"""The worker without its waiting: what arrives, what starts, how it ends, what is written.
+
+The life of an entry in a worker::
+
+    arrived -> ready (waiting in the worker, leased) -> started -> completed | failed -> settled
+
+A frontend moves entries along this line with threads or tasks and asks here at every step. Nothing in this module
+waits, reads a socket or looks at a clock other than the one that it is given; all methods may be called from any
+thread, because every change of shared state is one atomic operation on a deque, a dict or a counter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from chasquimq._core.call import Call, single
+from chasquimq._core.clock import Clock
+from chasquimq._core.keys import GROUP, HANDED_BACK, QueueKeys
+from chasquimq._core.leases import LeaseBook
+from chasquimq._core.outcome import DeadLetter, admit, after_failure, error_text
+from chasquimq._core.profile import ServerProfile
+from chasquimq._core.promoter import Promoter
+from chasquimq._core.reading import Intake, Reading
+from chasquimq._core.scripts import Argument, load_script
+from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
+from chasquimq._core.worker_settings import WorkerSettings
+from chasquimq._fast import Entry, decode_payload, encode_payload
+from chasquimq.errors import LeaseLostError, PayloadEncodeError
+from chasquimq.job import BaseJob
+
+__all__ = ["WorkerCore"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+HANDED_BACK_IDLE_MS = 86_400_000
+"""Longer than any worker's lease: an entry that is handed back can be taken at once."""
+
+JobT = TypeVar("JobT", bound=BaseJob[Any, Any])
+
+
+class WorkerCore(Generic[JobT]):
+    """The state of one running worker."""
+
+    def __init__(
+        self,
+        keys: QueueKeys,
+        settings: WorkerSettings,
+        job_class: type[JobT],
+        *,
+        clock: Clock,
+        draw: Callable[[], float],
+        emit: Callable[..., None],
+        listens: Callable[[str], bool],
+    ) -> None:
+        """``draw`` gives random numbers in [0, 1); ``emit`` and ``listens`` reach the user's listeners."""
+        self.keys = keys
+        self.settings = settings
+        self.ready: deque[Entry] = deque()
+        """Entries that wait in this worker for a consumer."""
+        self.book = LeaseBook(settings.lease_ms)
+        self.intake = Intake(settings.concurrency)
+        self.reading = Reading(
+            keys,
+            GROUP,
+            settings.consumer,
+            lease_ms=settings.lease_ms,
+            block_ms=settings.block_ms,
+            max_payload_bytes=settings.max_payload_bytes,
+        )
+        self.promoter = Promoter(keys, settings.consumer, events=settings.events)
+        self.settlement = Settlement(
+            keys,
+            SettlementSettings(
+                group=GROUP,
+                consumer=settings.consumer,
+                events=settings.events,
+                result_ttl_s=settings.result_ttl_s,
+            ),
+            self.book,
+        )
+        self._job_class = job_class
+        self._clock = clock
+        self._draw = draw
+        self._emit = emit
+        self._listens = listens
+        self._ends = itertools.count(1)
+        self._ended = 0
+        self._has_work = False
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def wanted(self) -> int:
+        """How many entries to read now; 0 = wait until some have ended."""
+        return self.intake.wanted(len(self.book), self._ended, self._clock.monotonic_ms())
+
+    def read(self, count: int, profile: ServerProfile) -> Call[list[Entry]]:
+        return self.reading.read(count, profile)
+
+    def arrived(self, entries: list[Entry], sent_at_ms: float) -> int:
+        """Takes in the entries of a read that was sent at this (monotonic) time; returns how many are ready."""
+        if not entries:
+            if self._has_work:
+                self._has_work = False
+                self.settlement.drained(self._clock.wall_ms())
+            return 0
+        self._has_work = True
+        if self._clock.monotonic_ms() >= sent_at_ms + self.settings.lease_ms:
+            # This process stood still for longer than the lease (suspended, stopped): others may have these by now.
+            # They are not run here; whoever reads next takes over those that nobody has.
+            logger.warning("dropped %d entries that arrived later than their lease allows", len(entries))
+            return 0
+        book, retry, ready = self.book, self.settings.retry, self.ready
+        count = 0
+        for entry in entries:
+            if entry.entry_id in book:
+                continue  # our own entry again: it is being worked on
+            book.take(entry, sent_at_ms)
+            refusal = admit(entry, retry)
+            if refusal is None:
+                ready.append(entry)
+                count += 1
+            else:
+                self._refuse(entry, refusal)
+        return count
+
+    def _refuse(self, entry: Entry, end: DeadLetter) -> None:
+        logger.warning(
+            "entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail
+        )
+        self.settlement.failed(Failure(entry, end, None))
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def start(self, entry: Entry) -> JobT | None:
+        """The job to run, or None when it must not or cannot be run (that is noted already)."""
+        clock = self._clock
+        now = clock.monotonic_ms()
+        if self.book.has_begun_to_doubt(entry, now):
+            self.book.drop(entry.entry_id)
+            return None
+        job = self._job_class.__new__(self._job_class)
+        job.id = entry.job_id
+        job.name = entry.name
+        job.timestamp = entry.created_at_ms
+        job.attempts_made = entry.attempt + 1
+        job.deliveries = entry.deliveries
+        job._entry = entry
+        job.processed_on = at = clock.wall_ms()
+        job._started_ms = now
+        self.settlement.started(entry, at)
+        try:
+            job.data = decode_payload(entry.payload)
+        except ValueError as error:
+            # A newer producer may know more than this worker: it counts as a failed run and is tried again later.
+            job.data = None
+            self.fail(job, error)
+            return None
+        if self._listens("active"):
+            self._emit("active", job, "")
+        return job
+
+    def complete(self, job: JobT, result: Any) -> None:
+        """The handler returned."""
+        entry = job._entry
+        assert entry is not None  # noqa: S101 - set by start()
+        elapsed_ms = self._clock.monotonic_ms() - job._started_ms
+        job.returnvalue = result
+        job.finished_on = at = (job.processed_on or 0) + int(elapsed_ms)
+        stored = None
+        if result is not None and self.settings.store_results:
+            stored = self._encode_result(job, result)
+        if self._listens("completed"):
+            self._emit("completed", job, result, "")
+        self.settlement.completed(entry, at, int(elapsed_ms * 1000), stored)
+        self._ended = next(self._ends)
+
+    def _encode_result(self, job: JobT, result: Any) -> bytes | None:
+        try:
+            return encode_payload(result)
+        except PayloadEncodeError as error:
+            # The work is done; running it again would not make its result storable.
+            error.add_note(f"Job {job.id} ({job.name!r}) is completed; its return value is not stored.")
+            logger.warning("job %s is completed, but its return value cannot be stored: %s", job.id, error)
+            self._emit("error", error)
+            return None
+
+    def fail(self, job: JobT, error: BaseException) -> None:
+        """The handler raised."""
+        entry = job._entry
+        assert entry is not None  # noqa: S101 - set by start()
+        elapsed_ms = self._clock.monotonic_ms() - job._started_ms
+        job.failed_reason = reason = error_text(error)
+        job.finished_on = at = (job.processed_on or 0) + int(elapsed_ms)
+        end = after_failure(entry, error, self.settings.retry, self._draw())
+        if isinstance(end, DeadLetter):
+            logger.warning(
+                "job %s (%r) goes to the dead-letter queue after run %d: %s: %s",
+                job.id,
+                job.name,
+                job.attempts_made,
+                end.reason,
+                reason,
+            )
+        else:
+            logger.info(
+                "job %s (%r) failed and runs again in %d ms: %s", job.id, job.name, end.wait_ms, reason
+            )
+        if self._listens("failed"):
+            self._emit("failed", job, error, "")
+        self.settlement.failed(Failure(entry, end, reason, at, int(elapsed_ms * 1000)))
+        self._ended = next(self._ends)
+
+    def progressed(self, job: JobT, progress: Any) -> None:
+        """The handler reported progress."""
+        self._emit("progress", job, progress)
+
+    # -- settling --------------------------------------------------------------------------------------------------
+
+    def take_batch(self, profile: ServerProfile) -> tuple[Batch, list[Call[Any]]] | None:
+        """What is to be written now, or None."""
+        batch = self.settlement.take()
+        if batch is None:
+            return None
+        return batch, self.settlement.calls(batch, profile, self._clock.monotonic_ms())
+
+    def settled(self, batch: Batch) -> None:
+        """The answers to a batch are booked; what went wrong is told."""
+        self.settlement.booked(batch)
+        for entry in batch.lost:
+            self.lease_lost(entry, "its end was refused: another worker has it or had it")
+        for entry in batch.unstored:
+            logger.warning("job %s is completed, but the server had no room for its result", entry.job_id)
+        for error in batch.refusals:
+            logger.error("settling failed and is repeated: %s", error)
+            self._emit("error", error)
+
+    def lease_lost(self, entry: Entry, why: str) -> None:
+        """Tells log and listeners that an entry is not ours any more."""
+        logger.warning("job %s (%r) lost its lease: %s", entry.job_id, entry.name, why)
+        self._emit(
+            "error",
+            LeaseLostError(
+                f"job {entry.job_id} ({entry.name!r}) lost its lease: {why}. It may run twice. Lengthen lease_ms, or "
+                "keep the handler from stopping the whole process."
+            ),
+        )
+
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
+    def drop_ready(self) -> int:
+        """Forgets the entries that wait in this worker, so that they can be handed back; returns how many."""
+        count = 0
+        while self.ready:
+            try:
+                entry = self.ready.popleft()
+            except IndexError:  # a consumer was faster
+                break
+            self.book.drop(entry.entry_id)
+            count += 1
+        return count
+
+    def release(self, profile: ServerProfile) -> Call[list[int]]:
+        """Hands back everything that this worker owns and does not hold; deletes the consumer if that was all."""
+        script = load_script("release_consumer", profile)
+        keys = [self.keys.stream]
+        arguments: list[Argument] = [
+            GROUP,
+            self.settings.consumer,
+            HANDED_BACK,
+            HANDED_BACK_IDLE_MS,
+            *self.book.ids(),
+        ]
+        return Call(
+            "worker.release",
+            script.evalsha(keys, arguments),
+            single("worker.release", list),
+            idempotent=True,
+            eval_form=lambda _: script.eval(keys, arguments),
+        )

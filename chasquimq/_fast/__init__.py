@@ -1,0 +1,85 @@
+"""The hot path: ids, MessagePack, envelopes, stream entries, RESP requests, backoff. Bytes and numbers only.
+
+Chooses between the compiled modules and their pure-Python twins: all of the one or all of the other, never a
+mix. The twins run when a compiled module is missing or ``CHASQUIMQ_PURE=1`` is set; type checkers always read
+them. Nothing here may do I/O or import more of chasquimq than its errors.
+"""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+
+def _compiled_modules_load() -> bool:
+    if os.environ.get("CHASQUIMQ_PURE") == "1":
+        return False
+    try:
+        for name in ("backoff", "entries", "envelope", "frames", "payload", "ulid"):
+            import_module(f"chasquimq._fast.{name}")
+    except ImportError:
+        return False
+    return True
+
+
+IMPLEMENTATION: Literal["cython", "python"]
+
+if not TYPE_CHECKING and _compiled_modules_load():
+    from chasquimq._fast.backoff import BackoffTuple, backoff_ms
+    from chasquimq._fast.entries import Entry, parse_entries, parse_entry_list
+    from chasquimq._fast.envelope import (
+        Envelope,
+        decode_envelope,
+        decode_member,
+        encode_envelope,
+        encode_member,
+        encode_retry,
+        with_attempt,
+    )
+    from chasquimq._fast.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
+    from chasquimq._fast.payload import decode_payload, encode_payload
+    from chasquimq._fast.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
+
+    IMPLEMENTATION = "cython"
+else:
+    from chasquimq._fast._pure.backoff import BackoffTuple, backoff_ms
+    from chasquimq._fast._pure.entries import Entry, parse_entries, parse_entry_list
+    from chasquimq._fast._pure.envelope import (
+        Envelope,
+        decode_envelope,
+        decode_member,
+        encode_envelope,
+        encode_member,
+        encode_retry,
+        with_attempt,
+    )
+    from chasquimq._fast._pure.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
+    from chasquimq._fast._pure.payload import decode_payload, encode_payload
+    from chasquimq._fast._pure.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
+
+    IMPLEMENTATION = "python"
+
+__all__ = [
+    "IMPLEMENTATION",
+    "BackoffTuple",
+    "Entry",
+    "Envelope",
+    "FrameBuffer",
+    "JobHead",
+    "backoff_ms",
+    "decode_envelope",
+    "decode_member",
+    "decode_payload",
+    "encode_envelope",
+    "encode_member",
+    "encode_payload",
+    "encode_retry",
+    "event_head",
+    "frame_job",
+    "mint_ulid",
+    "mint_ulids",
+    "pack_command",
+    "parse_entries",
+    "parse_entry_list",
+    "ulid_timestamp_ms",
+    "with_attempt",
+]

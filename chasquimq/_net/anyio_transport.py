@@ -1,0 +1,316 @@
+"""A connection that is shared by all tasks of one trio run (or of anything else that anyio supports).
+
+Decides how tasks share one socket without a task of its own in the background: whoever waits for an answer
+while nobody reads becomes the reader, for everybody, until its own answer is there; whoever finds something
+to write while nobody writes becomes the writer. A seat that becomes free is offered to a task that still
+waits. Requests are written in the order of ``submit`` and answered in the same order. A request whose
+waiter was cancelled is not sent if it can be helped; if it was, it keeps its place and its answers are
+dropped: they must never reach anybody else. Error replies are values.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import hiredis
+
+from chasquimq._core.call import Reply
+from chasquimq._core.profile import ServerProfile
+from chasquimq._net.anyio_opening import connected_socket
+from chasquimq._net.event_loop import call_in, has_ended, running_loop
+from chasquimq._net.opening import (
+    LARGE_REQUEST,
+    PING,
+    RECEIVE_BUFFER,
+    closed_error,
+    connect_timeout_error,
+    first_words_async,
+    garbled_error,
+    shake_hands,
+    silent_error,
+)
+from chasquimq.address import Address
+from chasquimq.errors import RedisConnectionError
+
+__all__ = ["AnyioConnection", "AnyioSlot"]
+
+
+class AnyioSlot:
+    """One request's place in the line. Awaiting it gives the answers; ``cancel`` gives them up."""
+
+    __slots__ = (
+        "blocks_ms",
+        "connection",
+        "error",
+        "event",
+        "is_abandoned",
+        "is_done",
+        "replies",
+        "request",
+        "wanted",
+    )
+
+    def __init__(self, connection: AnyioConnection, request: bytes, wanted: int, blocks_ms: int) -> None:
+        self.connection = connection
+        self.request = request
+        self.wanted = wanted
+        self.blocks_ms = blocks_ms
+        self.replies: list[Reply] = []
+        self.error: RedisConnectionError | None = None
+        self.event: anyio.Event | None = None
+        self.is_done = False
+        self.is_abandoned = False
+
+    def __await__(self) -> Generator[Any, Any, list[Reply]]:
+        return self.connection._settle(self).__await__()
+
+    def cancel(self) -> None:
+        self.connection._abandon(self)
+
+    def finish(self, error: RedisConnectionError | None = None) -> None:
+        self.error = error
+        self.is_done = True
+        if self.event is not None:
+            self.event.set()
+
+
+class AnyioConnection:
+    """One connection to the server, handshake done. Made by ``open``; belongs to the loop that opened it."""
+
+    profile: ServerProfile
+    client_id: int | None
+
+    def __init__(self, address: Address, sock: socket.socket) -> None:
+        self.pid = os.getpid()
+        self.is_closed = False
+        self._loop = running_loop()
+        self._address = address
+        self._socket = sock
+        self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
+        if address.tls is not None:
+            import ssl  # noqa: PLC0415  only with TLS, where it is loaded already
+
+            self._would_block = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+        self._reader = hiredis.Reader()
+        self._buffer = bytearray(RECEIVE_BUFFER)
+        # Submitted and not yet begun to be written; begun and not yet fully answered (the oldest first).
+        self._unsent: deque[AnyioSlot] = deque()
+        self._sent: deque[AnyioSlot] = deque()
+        self._rest = memoryview(b"")  # of what was begun, the bytes that the kernel did not take yet
+        self._received: list[Reply] = []  # for the oldest one, as far as they have come
+        self._is_reading = False
+        self._is_writing = False
+
+    @classmethod
+    async def open(cls, address: Address) -> AnyioConnection:
+        """Connects and shakes hands, all within ``connect_timeout_ms``. Safe to cancel.
+
+        Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
+        """
+        steps = await first_words_async(address)
+        connection = None
+        with anyio.move_on_after(address.connect_timeout_ms / 1000):
+            connection = cls(address, await connected_socket(address))
+            try:
+                found = await shake_hands(connection.exchange, address, steps)
+                connection.profile, connection.client_id = found.profile, found.client_id
+            except BaseException:
+                connection.abort()
+                raise
+        if connection is None or connection.is_closed:
+            raise connect_timeout_error(address)
+        return connection
+
+    @property
+    def belongs_here(self) -> bool:
+        """Whether the running loop, and this process, are those that opened this connection."""
+        return running_loop() is self._loop and os.getpid() == self.pid
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the loop of this connection has ended."""
+        return has_ended(self._loop)
+
+    def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> AnyioSlot:
+        """Queues ``request`` now; awaiting the result gives its ``replies`` answers.
+
+        Raises ``RedisConnectionError`` at once when the connection is closed. In errors,
+        ``may_have_executed`` says whether bytes of the request may have left.
+        """
+        if self.is_closed:
+            raise RedisConnectionError(f"The connection to {self._address.display} was closed before.")
+        slot = AnyioSlot(self, request, replies, blocks_ms)
+        is_free = not (self._unsent or self._rest)
+        self._unsent.append(slot)
+        if is_free and (not self._sent or len(request) >= LARGE_REQUEST):
+            self._write()
+        return slot
+
+    async def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
+        """``submit`` for those who wait right away."""
+        return await self._settle(self.submit(request, replies, blocks_ms))
+
+    def abort(self) -> None:
+        """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
+        self._fail(closed_error(self._address, (), "it was closed from this side while it was in use"))
+
+    async def aclose(self) -> None:
+        """Waits for the answers under way, then closes. Later submissions fail."""
+        try:
+            if not self.is_closed and (self._sent or self._unsent):
+                with suppress(RedisConnectionError):
+                    await self.exchange(PING)
+        finally:
+            self.abort()
+
+    def abort_from_elsewhere(self) -> None:
+        """``abort`` from another loop, thread or process."""
+        if self.pid != os.getpid() or not call_in(self._loop, self.abort):
+            # Nobody can wait for it any more. Closing sends nothing, so a parent's connection stays whole.
+            self.is_closed = True
+            self._socket.close()
+
+    # --- waiting ------------------------------------------------------------------------------------------
+
+    async def _settle(self, slot: AnyioSlot) -> list[Reply]:
+        """Waits until ``slot`` is answered, working for everybody where nobody else does."""
+        try:
+            while not slot.is_done:
+                if not self._is_writing and (self._unsent or self._rest):
+                    await self._be_writer()
+                elif not self._is_reading:
+                    await self._be_reader(slot)
+                else:
+                    slot.event = anyio.Event()
+                    await slot.event.wait()
+                    slot.event = None
+        except BaseException:
+            self._abandon(slot)
+            raise
+        finally:
+            self._offer_seats()
+        if slot.error is not None:
+            raise slot.error
+        return slot.replies
+
+    async def _be_writer(self) -> None:
+        self._is_writing = True
+        try:
+            # One turn of the loop, so that what other tasks submit meanwhile goes out in the same write.
+            await anyio.lowlevel.checkpoint()
+            while not self._write():
+                limit_ms = self._address.socket_timeout_ms
+                with anyio.move_on_after(limit_ms / 1000) as patience, suppress(anyio.ClosedResourceError):
+                    await anyio.wait_writable(self._socket)
+                if patience.cancelled_caught:
+                    self._fail(silent_error(self._address, limit_ms))
+        finally:
+            self._is_writing = False
+
+    async def _be_reader(self, slot: AnyioSlot) -> None:
+        self._is_reading = True
+        try:
+            while not slot.is_done:
+                oldest = self._sent[0] if self._sent else slot
+                limit_ms = self._address.socket_timeout_ms + oldest.blocks_ms
+                with anyio.move_on_after(limit_ms / 1000) as patience, suppress(anyio.ClosedResourceError):
+                    await anyio.wait_readable(self._socket)
+                if patience.cancelled_caught:
+                    self._fail(silent_error(self._address, limit_ms))
+                elif not self.is_closed:
+                    self._read()
+        finally:
+            self._is_reading = False
+
+    def _offer_seats(self) -> None:
+        """Wakes one waiting task if a seat is free and has work; it looks around and sits down."""
+        if (self._sent and not self._is_reading) or ((self._unsent or self._rest) and not self._is_writing):
+            for line in (self._sent, self._unsent):
+                for slot in line:
+                    if slot.event is not None and not slot.is_abandoned:
+                        slot.event.set()
+                        return
+
+    def _abandon(self, slot: AnyioSlot) -> None:
+        """Nobody waits for ``slot`` any more: it is taken out of the line, or its answers will be dropped."""
+        if not slot.is_done:
+            slot.is_abandoned = True
+            with suppress(ValueError):
+                self._unsent.remove(slot)
+
+    # --- moving bytes; never waits ------------------------------------------------------------------------
+
+    def _write(self) -> bool:
+        """Gives the kernel as much as it takes. True: nothing is left to write."""
+        try:
+            while self._rest or self._unsent:
+                if not self._rest:
+                    self._rest = memoryview(b"".join([slot.request for slot in self._unsent]))
+                    self._sent.extend(self._unsent)
+                    self._unsent.clear()
+                self._rest = self._rest[self._socket.send(self._rest) :]
+        except self._would_block:
+            return False
+        except OSError as error:
+            self._fail(closed_error(self._address, self._received, error))
+        return True
+
+    def _read(self) -> None:
+        """Takes what is there and hands it out."""
+        sock, reader = self._socket, self._reader
+        try:
+            while True:
+                size = sock.recv_into(self._buffer)
+                if not size:
+                    self._fail(closed_error(self._address, self._received))
+                    return
+                reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
+                while (reply := reader.gets()) is not False:
+                    self._take_in(reply)
+                # What OpenSSL has decrypted already does not make the socket readable.
+                if self._address.tls is None or not sock.pending():  # type: ignore[attr-defined]
+                    return
+        except self._would_block:
+            return
+        except hiredis.ProtocolError as error:
+            self._fail(garbled_error(self._address, error))
+        except OSError as error:
+            self._fail(closed_error(self._address, self._received, error))
+        except BaseException:
+            # KeyboardInterrupt can strike between two bytecodes; bytes may be lost, so nobody may go on here.
+            self.abort()
+            raise
+
+    def _take_in(self, reply: Reply) -> None:
+        if not self._sent:
+            raise hiredis.ProtocolError("an answer that nobody asked for")
+        self._received.append(reply)
+        oldest = self._sent[0]
+        if len(self._received) == oldest.wanted:
+            self._sent.popleft()
+            oldest.replies, self._received = self._received, []
+            oldest.finish()
+
+    def _fail(self, error: RedisConnectionError) -> None:
+        """Ends the connection and everybody's waiting. Each waiter has an exception of its own."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        with suppress(RuntimeError):  # no loop runs here: then nobody is waiting either
+            anyio.notify_closing(self._socket)
+        self._socket.close()
+        sent, unsent = list(self._sent), list(self._unsent)
+        self._sent.clear()
+        self._unsent.clear()
+        self._rest = memoryview(b"")
+        for slot in sent:
+            slot.finish(type(error)(str(error), may_have_executed=True))
+        for slot in unsent:
+            slot.finish(type(error)(str(error), may_have_executed=False))

@@ -1,0 +1,271 @@
+"""A connection that waits by blocking its thread.
+
+Decides how bytes are moved on a blocking socket and when the server counts as dead. A connection belongs to
+one thread at a time; only ``interrupt`` may be called from another one. It must never be used again after
+an exchange that did not run to its end (an error, a timeout, KeyboardInterrupt): it closes itself, because
+the replies still under way would be taken for those of the next caller. Error replies are values. It
+imports no event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+import hiredis
+
+from chasquimq._core.call import Reply
+from chasquimq._core.handshake import HandshakeSteps
+from chasquimq._core.profile import ServerProfile
+from chasquimq._core.reconnect import unreachable_error
+from chasquimq._net.opening import (
+    RECEIVE_BUFFER,
+    closed_error,
+    connect_timeout_error,
+    first_words,
+    garbled_error,
+    raise_tls_error,
+    silent_error,
+    tls_context,
+    tune,
+)
+from chasquimq.address import Address
+from chasquimq.errors import RedisConnectionError, RedisTimeoutError
+
+__all__ = ["BlockingConnection"]
+
+
+class BlockingConnection:
+    """One connection to the server, handshake done. Made by ``open``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_address",
+        "_blocks_ms",
+        "_buffer",
+        "_closing",
+        "_interrupted",
+        "_reader",
+        "_socket",
+        "_tls",
+        "client_id",
+        "is_closed",
+        "pid",
+        "profile",
+    )
+
+    profile: ServerProfile
+    client_id: int | None
+
+    def __init__(self, address: Address, sock: socket.socket) -> None:
+        self.pid = os.getpid()
+        self.is_closed = False
+        self._address = address
+        self._socket = sock
+        self._tls = address.tls is not None
+        self._reader = hiredis.Reader()
+        self._buffer = bytearray(RECEIVE_BUFFER)
+        self._blocks_ms = -1
+        self._interrupted = False
+        # Reentrant: a signal handler may interrupt the very thread that is closing.
+        self._closing = threading.RLock()
+
+    @classmethod
+    def open(cls, address: Address) -> BlockingConnection:
+        """Connects and shakes hands, within ``connect_timeout_ms`` each.
+
+        Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
+        """
+        steps = first_words(address)
+        connection = cls(address, _connect(address))
+        try:
+            connection._shake_hands(steps)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
+        """Sends ``request`` and returns its ``replies`` answers.
+
+        ``blocks_ms`` is how long the server blocks on purpose; the read deadline is that much later. Raises
+        ``RedisConnectionError`` or ``RedisTimeoutError``; after any exception the connection is closed.
+        """
+        try:
+            if blocks_ms != self._blocks_ms:
+                self._set_deadline(blocks_ms)
+            self._send_all(request)
+            return self._receive(replies)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, request: bytes) -> None:
+        """Sends without waiting for the answers; ``receive`` must take exactly those."""
+        try:
+            if self._blocks_ms < 0:
+                self._set_deadline(0)
+            self._send_all(request)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
+        """The next ``replies`` answers to what ``send`` has sent."""
+        try:
+            if blocks_ms != self._blocks_ms:
+                self._set_deadline(blocks_ms)
+            return self._receive(replies)
+        except BaseException:
+            self.close()
+            raise
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection has something to read: its end, or answers that nobody asked for."""
+        if self.is_closed or self._reader.has_data():
+            return True
+        poll = select.poll()  # select() refuses descriptors from 1024 on
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def interrupt(self) -> None:
+        """Ends a read or write of another thread at once; it raises ``RedisConnectionError``."""
+        with self._closing:
+            self._interrupted = True
+            if not self.is_closed:
+                # Around SSLSocket.shutdown, which would take the TLS state from under the other thread's
+                # feet.
+                with suppress(OSError):
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes the socket; idempotent. Sends nothing, so that a forked child may close its parent's."""
+        with self._closing:
+            self.is_closed = True
+            with suppress(OSError):
+                self._socket.close()
+
+    def _send_all(self, request: bytes) -> None:
+        sent = 0
+        try:
+            sent = self._socket.send(request)
+            while sent < len(request):
+                sent += self._socket.send(memoryview(request)[sent:])
+        except (TimeoutError, BlockingIOError):
+            raise silent_error(self._address, self._address.socket_timeout_ms) from None
+        except OSError as error:
+            lost = self._lost([], error)
+            # Half a request is never executed in TLS either, but half of a pipeline is.
+            lost.may_have_executed = sent > 0
+            raise lost from error
+
+    def _receive(self, replies: int) -> list[Reply]:
+        buffer, reader = self._buffer, self._reader
+        receive, feed, gets = self._socket.recv_into, reader.feed, reader.gets
+        received: list[Reply] = []
+        try:
+            while True:
+                # Two calls of send() may have brought answers that are still in the reader.
+                while (reply := gets()) is not False:
+                    received.append(reply)
+                    if len(received) == replies:
+                        return received
+                if not (size := receive(buffer)):
+                    raise self._lost(received, None)
+                feed(buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
+        except (TimeoutError, BlockingIOError):
+            raise silent_error(
+                self._address, self._address.socket_timeout_ms + max(self._blocks_ms, 0)
+            ) from None
+        except hiredis.ProtocolError as error:
+            raise garbled_error(self._address, error) from error
+        except OSError as error:
+            if isinstance(error, RedisConnectionError):
+                raise
+            raise self._lost(received, error) from error
+
+    def _lost(self, received: list[Reply], cause: OSError | None) -> RedisConnectionError:
+        if self._interrupted:
+            return closed_error(self._address, (), "it was ended from this side while it was in use")
+        return closed_error(self._address, received, cause)
+
+    def _set_deadline(self, blocks_ms: int) -> None:
+        """The limit for one silence of the server, kept by the kernel: settimeout() costs a poll() a read."""
+        limit_ms = self._address.socket_timeout_ms + blocks_ms
+        try:
+            if self._tls:
+                self._socket.settimeout(limit_ms / 1000)
+            else:
+                seconds, milliseconds = divmod(limit_ms, 1000)
+                timeval = struct.pack("@ll", seconds, milliseconds * 1000)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        except OSError as error:
+            raise self._lost([], error) from error
+        self._blocks_ms = blocks_ms
+
+    def _shake_hands(self, steps: HandshakeSteps) -> None:
+        """Runs the handshake; all of it must fit into the connect timeout."""
+        deadline = time.monotonic() + self._address.connect_timeout_ms / 1000
+        self._blocks_ms = 0  # the deadline below stands in for the usual one
+        try:
+            request, replies = next(steps)
+            while True:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                self._send_all(request)
+                request, replies = steps.send(self._receive(replies))
+        except StopIteration as finished:
+            self.profile = finished.value.profile
+            self.client_id = finished.value.client_id
+        except RedisTimeoutError:
+            raise connect_timeout_error(self._address) from None
+        except RedisConnectionError as error:
+            # Nothing but the handshake was sent, so the caller's command cannot have had an effect.
+            error.may_have_executed = False
+            raise
+        self._socket.settimeout(None)
+        self._blocks_ms = -1
+
+
+def _connect(address: Address) -> socket.socket:
+    sock = _connected_socket(address)
+    if address.tls is None:
+        return sock
+    try:
+        return tls_context(address.tls).wrap_socket(sock, server_hostname=address.host)
+    except TimeoutError:
+        sock.close()
+        raise connect_timeout_error(address) from None
+    except (OSError, ValueError) as error:
+        sock.close()
+        raise_tls_error(address, error)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connected_socket(address: Address) -> socket.socket:
+    timeout = address.connect_timeout_ms / 1000
+    try:
+        if address.unix_socket_path is None:
+            sock = socket.create_connection((address.host, address.port), timeout)
+        else:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(timeout)
+                sock.connect(address.unix_socket_path)
+            except BaseException:
+                sock.close()
+                raise
+    except TimeoutError:
+        raise connect_timeout_error(address) from None
+    except OSError as error:
+        raise unreachable_error(address.display, str(error)) from error
+    if address.unix_socket_path is None:
+        tune(sock)
+    return sock

@@ -1,0 +1,51 @@
+"""Which event loop runs here, and how to reach one that runs elsewhere.
+
+Decides between asyncio and trio, once for all that must tell loops apart. It must never start or stop a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["call_in", "has_ended", "is_asyncio", "running_loop"]
+
+
+def is_asyncio() -> bool:
+    """Whether the current task is asyncio's rather than trio's."""
+    # In trio's guest mode both run in one thread, so a running asyncio loop proves nothing where trio is in
+    # use.
+    trio = sys.modules.get("trio")
+    return trio is None or not trio.lowlevel.in_trio_task()
+
+
+def running_loop() -> Any:
+    """What identifies the running event loop: asyncio's loop object, or trio's token of this run."""
+    if is_asyncio():
+        return asyncio.get_running_loop()
+    return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def has_ended(loop: Any) -> bool:
+    """Whether a loop of ``running_loop`` will never run anything again."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop.is_closed()
+    return not call_in(loop, _nothing)
+
+
+def call_in(loop: Any, function: Callable[[], object]) -> bool:
+    """Has ``loop`` call ``function`` soon, from any thread. False: the loop has ended and never will."""
+    try:
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            loop.call_soon_threadsafe(function)
+        else:
+            loop.run_sync_soon(function)
+    except RuntimeError:  # asyncio's "loop is closed", trio's RunFinishedError
+        return False
+    return True
+
+
+def _nothing() -> None:
+    pass

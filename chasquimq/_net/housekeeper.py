@@ -1,0 +1,151 @@
+"""The thread that keeps a worker's promises while everything else may be busy.
+
+It renews the leases of all entries in the worker's hands and, when this worker leads, promotes due jobs. It has a
+thread and a connection of its own in every flavour: a handler that computes for a minute or an event loop that is
+blocked stops neither. It must never touch a job or call user code other than through the worker's core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from chasquimq._core.call import Call, missing_scripts
+from chasquimq._core.clock import Clock
+from chasquimq._core.keys import GROUP
+from chasquimq._core.leases import IDS_PER_CALL
+from chasquimq._core.reconnect import eval_request, splice, worker_delay_ms
+from chasquimq._core.worker import WorkerCore
+from chasquimq._fast import pack_command
+from chasquimq._net.blocking import BlockingConnection
+from chasquimq.errors import ChasquiError, RedisConnectionError
+
+__all__ = ["Housekeeper", "run_on"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+T = TypeVar("T")
+
+
+def run_on(connection: BlockingConnection, call: Call[T]) -> T:
+    """Runs one Call on a connection of one's own. Nothing is sent again after a failure."""
+    replies = connection.exchange(call.request, call.replies, call.blocks_ms)
+    if missing := missing_scripts(call, replies):
+        splice(replies, missing, connection.exchange(eval_request(call, missing), len(missing)))
+    return call.parse(replies)
+
+
+class Housekeeper:
+    """Runs from ``start`` to ``stop``; survives every kind of trouble with the server."""
+
+    def __init__(
+        self,
+        core: WorkerCore[Any],
+        connect: Callable[[], BlockingConnection],
+        clock: Clock,
+        report: Callable[[Exception], None],
+    ) -> None:
+        self._core = core
+        self._connect = connect
+        self._clock = clock
+        self._report = report
+        self._stopping = threading.Event()
+        self._promotes = True
+        self._connection: BlockingConnection | None = None
+        self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop_promoting(self) -> None:
+        """Leases are still renewed; somebody else may lead now."""
+        self._promotes = False
+
+    def stop(self) -> None:
+        """Ends the thread, also out of a blocked read, and waits for it."""
+        self._stopping.set()
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                with contextlib.closing(self._connect()) as connection:
+                    self._connection = connection
+                    failures = 0
+                    self._keep_house(connection)
+            except Exception as error:  # noqa: BLE001 - this thread must outlive whatever happens to it
+                if self._stopping.is_set():
+                    return
+                failures += 1
+                self._tell(error, failures)
+                self._stopping.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+
+    def _tell(self, error: Exception, failures: int) -> None:
+        if not isinstance(error, ChasquiError):
+            logger.exception("unexpected error in the housekeeper; it goes on", exc_info=error)
+        if failures == 1:
+            self._report(error)
+
+    def _keep_house(self, connection: BlockingConnection) -> None:
+        promoter = self._core.promoter
+        check_ms = self._core.book.renewal_interval_ms / 2
+        woken = False
+        while not self._stopping.is_set():
+            self._renew(connection)
+            now = self._clock.monotonic_ms()
+            until = now + check_ms
+            if self._promotes:
+                if woken or promoter.next_at <= now:
+                    self._promote(connection, woken=woken)
+                    now = self._clock.monotonic_ms()
+                until = min(until, promoter.next_at)
+            woken = self._wait(connection, until - now)
+
+    def _wait(self, connection: BlockingConnection, wait_ms: float) -> bool:
+        """Waits; True when a producer reported a job that is due earlier than the ones we know."""
+        if wait_ms < 1:
+            return False
+        if not (self._promotes and self._core.promoter.leads):
+            self._stopping.wait(wait_ms / 1000)
+            return False
+        request = pack_command([b"BLPOP", self._core.keys.wake, f"{wait_ms / 1000:.3f}"])
+        reply = connection.exchange(request, 1, int(wait_ms) + 1)[0]
+        return isinstance(reply, list)
+
+    def _promote(self, connection: BlockingConnection, *, woken: bool) -> None:
+        promoter, profile = self._core.promoter, connection.profile
+        try:
+            result = run_on(connection, promoter.promote(profile))
+        except RedisConnectionError:
+            raise
+        except ChasquiError:
+            promoter.failed(self._clock.monotonic_ms())
+            raise
+        promoter.promoted(result, self._clock.monotonic_ms(), woken=woken)
+        if result.set_aside:
+            logger.error("%d malformed delayed jobs were moved to the dead-letter queue", result.set_aside)
+        follow_up = promoter.follow_up(result)
+        if follow_up is not None:
+            run_on(connection, follow_up)
+
+    def _renew(self, connection: BlockingConnection) -> None:
+        core = self._core
+        due = core.book.due(self._clock.monotonic_ms())
+        for start in range(0, len(due), IDS_PER_CALL):
+            entries = due[start : start + IDS_PER_CALL]
+            sent_at = self._clock.monotonic_ms()
+            call = core.book.renewal(entries, core.keys, GROUP, core.settings.consumer, connection.profile)
+            flags = run_on(connection, call)
+            for entry in core.book.renewed(entries, flags, sent_at):
+                core.lease_lost(
+                    entry, "it could not be renewed: another worker took it over, or it was deleted"
+                )

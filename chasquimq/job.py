@@ -1,0 +1,174 @@
+"""The job: what ``add`` returns and what a handler receives. The two frontends add the methods that wait.
+
+A job is a value in this process. The stream carries its id, name, data and attempt; progress, return value and
+failure reason are only what this process knows (product page, Job).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, NoReturn, TypeVar
+
+from chasquimq._fast import Entry
+from chasquimq.errors import NotSupportedError
+from chasquimq.options import BackoffOptions, JobsOptions
+
+__all__ = ["BaseJob", "DataT", "ResultT"]
+
+DataT = TypeVar("DataT")
+ResultT = TypeVar("ResultT")
+
+_NO_OPTIONS = JobsOptions()
+
+
+class BaseJob(Generic[DataT, ResultT]):
+    """The properties of a job, the same in both frontends.
+
+    Defaults are class attributes: a job that is only passed through carries no more than what it was made with.
+    """
+
+    id: str
+    """A generated ULID, or the caller's ``job_id``; the resolved spec key for a repeatable job."""
+    name: str
+    """The dispatch name; may be empty."""
+    data: DataT
+    timestamp: int
+    """Submission time, milliseconds since the epoch."""
+    attempts_made: int = 0
+    """Which run this is: 0 never yet run, 1 in the first run."""
+    deliveries: int = 0
+    """How often this entry was handed to a worker before; more than 0 after a worker died or a lease was lost."""
+    progress: Any = 0
+    """What the handler reported last; known to this process only."""
+    returnvalue: ResultT | None = None
+    failed_reason: str | None = None
+    delay: int = 0
+    """Original delay in milliseconds."""
+    priority: int = 0
+    """Always 0: a stream is first in, first out."""
+    processed_on: int | None = None
+    """When the handler was started, milliseconds since the epoch."""
+    finished_on: int | None = None
+    """When the handler ended, milliseconds since the epoch."""
+    queue: Any = None
+    """The Queue that added the job; None inside a handler."""
+    is_duplicate: bool = False
+    """True when ``add`` found the job id within its deduplication window and added nothing."""
+    lease_lost: bool = False
+    """True when the job's lease could not be kept: another worker may be running it too."""
+
+    _opts: JobsOptions | None = None
+    _entry: Entry | None = None
+    _progress_sink: Any = None
+    _started_ms: float = 0.0
+
+    def __init__(self, id: str, name: str, data: DataT, timestamp: int) -> None:  # noqa: A002
+        self.id = id
+        self.name = name
+        self.data = data
+        self.timestamp = timestamp
+
+    @property
+    def opts(self) -> JobsOptions:
+        """The options that the job was added with, as far as they travel with it."""
+        if self._opts is None:
+            self._opts = _NO_OPTIONS if self._entry is None else _options_of(self._entry)
+        return self._opts
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether an earlier delivery of this entry may already have done some of the work."""
+        return self.deliveries > 0
+
+    @property
+    def stacktrace(self) -> list[str]:
+        """Reserved by the product; empty."""
+        return []
+
+    def is_delayed(self) -> bool:
+        """Whether the job was added with a delay."""
+        return self.delay > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A snapshot for logs, with the names of the product page in snake_case."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "data": self.data,
+            "attempts_made": self.attempts_made,
+            "progress": self.progress,
+            "returnvalue": self.returnvalue,
+            "failed_reason": self.failed_reason,
+            "stacktrace": self.stacktrace,
+            "timestamp": self.timestamp,
+            "delay": self.delay,
+            "priority": self.priority,
+            "processed_on": self.processed_on,
+            "finished_on": self.finished_on,
+        }
+
+    def __repr__(self) -> str:
+        # Data may be private or huge; a log line names the job only.
+        return f"<Job {self.id} {self.name!r} attempts_made={self.attempts_made}>"
+
+    def _refuse(self, method: str, instead: str) -> NoReturn:
+        raise NotSupportedError(f"Job.{method}() is not supported. {instead}")
+
+    def log(self, row: str) -> NoReturn:
+        """Not supported (product page): nothing per job is kept in Redis."""
+        self._refuse("log", f"Use the logging module; this row was not kept: {row!r:.60}")
+
+    def get_state(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("get_state", "Follow the job with QueueEvents or wait_for_result().")
+
+    def remove(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("remove", "Use queue.remove(job_id) for a delayed job that was added with a job_id.")
+
+    def retry(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("retry", "Use queue.replay_dlq() for dead letters.")
+
+    def discard(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("discard", "Raise UnrecoverableError in the handler to skip the remaining retries.")
+
+    def update(self, data: object) -> NoReturn:
+        """Not supported (product page): an entry of a stream cannot be changed."""
+        self._refuse("update", f"Add a new job with the new data ({type(data).__name__}).")
+
+    def update_data(self, data: object) -> NoReturn:
+        """Not supported (product page): an entry of a stream cannot be changed."""
+        self._refuse("update_data", f"Add a new job with the new data ({type(data).__name__}).")
+
+    def is_completed(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("is_completed", "Use wait_for_result() with store_results=True.")
+
+    def is_failed(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("is_failed", "Follow the job with QueueEvents.")
+
+    def is_active(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("is_active", "Follow the job with QueueEvents.")
+
+    def is_waiting(self) -> NoReturn:
+        """Not supported (product page)."""
+        self._refuse("is_waiting", "Follow the job with QueueEvents.")
+
+
+def _options_of(entry: Entry) -> JobsOptions:
+    backoff: BackoffOptions | None = None
+    if entry.backoff is not None:
+        kind, delay, max_delay, multiplier, jitter = entry.backoff
+        if multiplier is not None and not 0 <= multiplier < float("inf"):
+            multiplier = None  # other producers write what ours refuses; a reader of options gets the default
+        backoff = BackoffOptions(
+            type="fixed" if kind == "fixed" else "exponential",
+            delay=delay,
+            max_delay=max_delay,
+            multiplier=multiplier,
+            jitter_ms=jitter,
+        )
+    return JobsOptions(attempts=entry.max_attempts, backoff=backoff, job_id=entry.job_id)

@@ -1,0 +1,375 @@
+"""The worker of one queue, synchronous form: handlers run in threads.
+
+The façade: options, lifecycle, listeners, signals. The threads are in ``_engine``, the decisions in ``_core``. One
+thread is the runner (the caller of ``run()``, or a thread of its own in a ``with`` block): it starts the engine,
+waits for a command, and ends the engine. Commands come through a queue that a signal handler may write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, Generic, Literal, NoReturn, Self, overload
+from uuid import uuid4
+
+from chasquimq._core.keys import QueueKeys
+from chasquimq._core.listeners import WORKER_EVENTS, Listeners, ListenerT
+from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker_settings import check_processor, is_coroutine_function, worker_settings
+from chasquimq._net.clock import SystemClock
+from chasquimq.address import resolve_address
+from chasquimq.errors import ChasquiError, ClosedError, InvalidOptionTypeError, NotSupportedError
+from chasquimq.job import DataT, ResultT
+from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
+from chasquimq.sync._client import Client
+from chasquimq.sync._engine import Engine
+from chasquimq.sync.job import Job
+from chasquimq.times import Duration
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+_CLOSE, _FORCE, _PROGRESS = "close", "force", "progress"
+
+
+class Worker(Generic[DataT, ResultT]):
+    """Runs a handler for the jobs of one queue (product page, Worker).
+
+    ``queue_name``, ``processor``: the queue and the function that is called with each job, in a thread. Returning
+    means done; raising means retry, or the dead-letter queue when the budget is used up or UnrecoverableError is
+    raised.
+
+    ``connection``: as for Queue. ``concurrency``: handlers running at a time, default 100. ``autorun``: whether
+    entering the scope starts the worker, default True. ``drain_delay``: how long a read waits for jobs, default
+    5,000 ms. ``max_stalled_count`` or ``max_attempts``: total runs of a job that does not say itself, default 3.
+    ``name``: the consumer's name, unique per worker, default generated. ``run_scheduler``, ``scheduler_tick_ms``:
+    fire repeatable jobs, default True, at most every 1,000 ms. ``store_results``, ``result_ttl_ms``: keep return
+    values for ``wait_for_result``, default False, for 1 h (rounded up to whole seconds). ``events``: write the
+    events stream, default True; False is fastest. ``lease_ms``: how long a job stays this worker's after its last
+    renewal (renewals go on while it runs), default 30,000, at least 100. ``drain_timeout_ms``: how long ``close()``
+    waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
+    gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
+    the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
+    ``remove_on_fail``, ``prefix``: accepted, no effect.
+
+    Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
+    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    """
+
+    def __init__(
+        self,
+        queue_name: str,
+        processor: Callable[[Job[DataT, ResultT]], ResultT],
+        *,
+        connection: Any = None,
+        concurrency: int | None = None,
+        autorun: bool | None = None,
+        drain_delay: Duration | None = None,
+        max_stalled_count: int | None = None,
+        name: str | None = None,
+        run_scheduler: bool | None = None,
+        scheduler_tick_ms: Duration | None = None,
+        store_results: bool | None = None,
+        result_ttl_ms: Duration | None = None,
+        events: bool | None = None,
+        lease_ms: Duration | None = None,
+        drain_timeout_ms: Duration | None = None,
+        max_attempts: int | None = None,
+        ack: Literal["batch", "each"] | None = None,
+        backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None,
+        max_payload_bytes: int | None = None,
+        remove_on_complete: Any = None,
+        remove_on_fail: Any = None,
+        prefix: str | None = None,
+        opts: WorkerOptions | Mapping[str, Any] | None = None,
+    ) -> None:
+        given = keywords(
+            connection=connection,
+            concurrency=concurrency,
+            autorun=autorun,
+            drain_delay=drain_delay,
+            max_stalled_count=max_stalled_count,
+            name=name,
+            run_scheduler=run_scheduler,
+            scheduler_tick_ms=scheduler_tick_ms,
+            store_results=store_results,
+            result_ttl_ms=result_ttl_ms,
+            events=events,
+            lease_ms=lease_ms,
+            drain_timeout_ms=drain_timeout_ms,
+            max_attempts=max_attempts,
+            ack=ack,
+            backoff=backoff,
+            max_payload_bytes=max_payload_bytes,
+            remove_on_complete=remove_on_complete,
+            remove_on_fail=remove_on_fail,
+            prefix=prefix,
+        )
+        options = merge(WorkerOptions, opts, given)
+        check_processor(processor)
+        if is_coroutine_function(processor):
+            raise InvalidOptionTypeError(
+                "the processor is a coroutine function, and this worker runs plain functions in threads. "
+                "Use chasquimq.aio.Worker for it."
+            )
+        self._keys = QueueKeys(queue_name)
+        self._settings = worker_settings(options, f"c-{uuid4()}")
+        self._processor = processor
+        self._client = Client(resolve_address(options.connection))
+        self._clock = SystemClock()
+        self._listeners = Listeners(WORKER_EVENTS)
+        self._core: WorkerCore[Job[DataT, ResultT]] = WorkerCore(
+            self._keys,
+            self._settings,
+            Job,
+            clock=self._clock,
+            draw=random.random,
+            emit=self._emit,
+            listens=self._listeners.has,
+        )
+        self._engine = Engine(
+            self._core, self._client, processor, self._clock, self._report, self._progressed
+        )
+        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._has_started = False
+        self._is_ready = False
+        self._is_closing = False
+        self._started = threading.Event()
+        self._done = threading.Event()
+        self._failure: BaseException | None = None
+        self._runner: threading.Thread | None = None
+
+    # -- lifecycle -------------------------------------------------------------------------------------------------
+
+    def run(self, *, handle_signals: bool = False) -> None:
+        """Runs until ``close()``, and returns when the worker has drained (product page, worker.run).
+
+        Called again, also from another thread, it joins the same run. ``handle_signals=True`` (main thread only):
+        SIGINT and SIGTERM drain, a second one stops at once. Without it, Ctrl-C drains and raises KeyboardInterrupt.
+
+        Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
+        server cannot be used at the start, ClosedError when the worker was closed before it ran.
+        """
+        with self._guard:
+            joins = self._has_started
+            self._has_started = True
+            if not joins and self._is_closing:
+                raise ClosedError("the worker was closed before it ran. Create a new one.")
+        if joins:
+            self._done.wait()
+        else:
+            with self._signals(handle_signals):
+                self._run()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        interrupt: BaseException | None = None
+        try:
+            self._engine.start()
+            self._is_ready = True
+            self._emit("ready")
+            self._started.set()
+            self._next_command(None)
+        except ChasquiError as error:
+            self._failure = error
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: drain first, raise then
+            interrupt = error
+        try:
+            self._leave()
+        finally:
+            self._done.set()
+            self._started.set()
+        if interrupt is not None:
+            raise interrupt
+
+    def _leave(self) -> None:
+        self._is_closing = True
+        is_forced = False
+        if self._is_ready:
+            self._emit("closing", "")
+        self._engine.stop_reading()
+        self._engine.hand_back()
+        deadline = time.monotonic() + self._settings.drain_timeout_ms / 1000
+        while not self._engine.is_drained:
+            try:
+                command = self._next_command(deadline)
+            except KeyboardInterrupt:
+                command = _FORCE
+            if command is None:
+                logger.warning(
+                    "the drain timeout is over; %d jobs are given up here and run again elsewhere",
+                    len(self._core.book),
+                )
+            if command in (None, _FORCE):
+                is_forced = True
+                break
+        self._engine.finish(is_forced=is_forced)
+        self._client.close()
+        if self._is_ready:
+            self._emit("closed")
+
+    def _next_command(self, deadline: float | None) -> str | None:
+        """The next command, or None at the deadline."""
+        while True:
+            try:
+                if deadline is None:
+                    return self._commands.get()
+                return self._commands.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None
+
+    def _progressed(self) -> None:
+        """The engine has written the end of the last job while we drain."""
+        self._commands.put(_PROGRESS)
+
+    def close(self, force: bool = False) -> None:
+        """Stops reading, hands back what has not started, waits for what runs, writes all ends (product page).
+
+        Idempotent, callable from any thread; from a handler or listener of this worker it only starts the shutdown,
+        elsewhere it returns when the worker has left. ``force=True`` does not wait for running handlers: their jobs
+        run again when their leases are over.
+        """
+        with self._guard:
+            self._is_closing = True
+            has_started = self._has_started
+        if not has_started:
+            self._client.close()
+            return
+        self._commands.put(_FORCE if force else _CLOSE)
+        if self._engine.is_own_thread or threading.current_thread() is self._runner:
+            return
+        self._done.wait()
+
+    def __enter__(self) -> Self:
+        if self._settings.autorun:
+            self._runner = threading.Thread(
+                target=self._run_in_background, name="chasquimq-runner", daemon=True
+            )
+            self._runner.start()
+            self._started.wait()
+            if self._failure is not None:
+                raise self._failure
+        return self
+
+    def _run_in_background(self) -> None:
+        with contextlib.suppress(ChasquiError):  # whoever waits for the start raises it
+            self.run()
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            self.close()
+        except KeyboardInterrupt:
+            self.close(force=True)
+            raise
+
+    @contextlib.contextmanager
+    def _signals(self, handle: bool) -> Iterator[None]:
+        if not handle:
+            yield
+            return
+        if threading.current_thread() is not threading.main_thread():
+            raise NotSupportedError(
+                "handle_signals=True works in the main thread only: Python delivers signals there. "
+                "Call run() without it here and close() from a signal handler of your own."
+            )
+        count = 0
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            nonlocal count
+            count += 1
+            self._commands.put(_CLOSE if count == 1 else _FORCE)
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """True after the first ``close()``."""
+        return self._is_closing
+
+    def is_running(self) -> bool:
+        """Whether the worker takes jobs."""
+        return self._is_ready and not self._is_closing
+
+    def is_paused(self) -> bool:
+        """Always False (product page)."""
+        return False
+
+    def pause(self) -> NoReturn:
+        """Not supported (product page)."""
+        raise NotSupportedError(
+            "Worker.pause() is not supported: close the worker and create a new one later."
+        )
+
+    def resume(self) -> NoReturn:
+        """Not supported (product page)."""
+        raise NotSupportedError(
+            "Worker.resume() is not supported: a worker cannot be paused; create a new one."
+        )
+
+    def rate_limit(self, expire_time_ms: Duration) -> NoReturn:
+        """Not supported (product page)."""
+        raise NotSupportedError(
+            f"Worker.rate_limit({expire_time_ms!r}) is not supported: lower concurrency, or sleep in the handler."
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closing else "running" if self._is_ready else "not started"
+        return f"<Worker {self._keys.name!r} {state}>"
+
+    # -- listeners -------------------------------------------------------------------------------------------------
+
+    @overload
+    def on(self, event: str, listener: ListenerT) -> ListenerT: ...
+    @overload
+    def on(self, event: str) -> Callable[[ListenerT], ListenerT]: ...
+    def on(self, event: str, listener: Any = None) -> Any:
+        """Calls ``listener`` at every ``event`` (product page, worker events); without one, it is a decorator.
+
+        ``ready ()``, ``active (job, prev)``, ``progress (job, progress)``, ``completed (job, result, prev)``,
+        ``failed (job, error, prev)``, ``error (error)``, ``closing (message)``, ``closed ()``. Listeners run in the
+        thread where the event happens. One that raises is logged and reported through ``error``; the job goes on.
+        """
+        return self._listeners.add(event, listener, once=False)
+
+    @overload
+    def once(self, event: str, listener: ListenerT) -> ListenerT: ...
+    @overload
+    def once(self, event: str) -> Callable[[ListenerT], ListenerT]: ...
+    def once(self, event: str, listener: Any = None) -> Any:
+        """Like ``on``, for the next event only."""
+        return self._listeners.add(event, listener, once=True)
+
+    def off(self, event: str, listener: Callable[..., Any]) -> None:
+        """Takes a listener back. One that is not registered is fine."""
+        self._listeners.remove(event, listener)
+
+    def _emit(self, event: str, *arguments: Any) -> None:
+        for listener in self._listeners.take(event):
+            try:
+                listener(*arguments)
+            except Exception as error:  # noqa: BLE001 - user code must not disturb the job
+                logger.exception("a listener of %r raised", event)
+                if event != "error":
+                    self._emit("error", error)
+
+    def _report(self, error: Exception) -> None:
+        logger.warning("%s", error)
+        self._emit("error", error)

@@ -1,0 +1,60 @@
+"""Durations and instants as users write them, made into whole milliseconds.
+
+A plain number is milliseconds, a ``timedelta`` is a duration, an *aware* ``datetime`` is an instant. A naive
+datetime is refused: whose clock it means cannot be known. Nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
+
+__all__ = ["Duration", "Instant", "duration_ms", "instant_ms"]
+
+Duration = int | float | timedelta
+"""Milliseconds, or a ``timedelta``."""
+
+Instant = int | float | datetime
+"""Milliseconds since the Unix epoch, or an aware ``datetime``."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+_LIMIT_MS = 2**53
+
+
+def duration_ms(option: str, value: Duration) -> int:
+    """``value`` in whole milliseconds (rounded down); negative, NaN and infinite values are refused."""
+    if isinstance(value, timedelta):
+        whole = value // _MILLISECOND
+    else:
+        whole = _whole_ms(option, value, "a number of milliseconds or a datetime.timedelta")
+    if whole < 0:
+        raise InvalidOptionError(f"{option} is negative ({value!r}). A duration starts at 0 milliseconds.")
+    return whole
+
+
+def instant_ms(option: str, value: Instant) -> int:
+    """``value`` as milliseconds since the Unix epoch (rounded down)."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise InvalidOptionError(
+                f"{option} is a datetime without a time zone ({value.isoformat()}), so its instant is not known. "
+                "Give it one, for example datetime.now(timezone.utc) or value.astimezone()."
+            )
+        whole = math.floor(value.timestamp() * 1000)
+    else:
+        whole = _whole_ms(option, value, "milliseconds since the epoch or an aware datetime.datetime")
+    if whole < 0:
+        raise InvalidOptionError(f"{option} lies before 1970 ({value!r}).")
+    return whole
+
+
+def _whole_ms(option: str, value: object, expected: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected {expected}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidOptionError(f"{option} is {value!r}; expected a finite number of milliseconds.")
+    if abs(value) > _LIMIT_MS:
+        raise InvalidOptionError(f"{option} is {value!r}, beyond any date that can be stored.")
+    return math.floor(value)

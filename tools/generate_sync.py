@@ -1,0 +1,84 @@
+"""Writes the façades of ``chasquimq/sync`` that hold no concurrency from their twins in ``chasquimq/aio``.
+
+    python tools/generate_sync.py            write them
+    python tools/generate_sync.py --check    fail if they differ from what would be written (a test does this)
+
+Only words are replaced; whatever needs more than that is written by hand in both places and has no place here.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "chasquimq"
+GENERATED = ("_unsupported.py", "job.py", "queue.py")
+
+# In this order; longer forms come before the words they contain.
+REPLACEMENTS = [
+    (r"\basync def\b", "def"),
+    (r"\basync with\b", "with"),
+    (r"\basync for\b", "for"),
+    (r"\bawait ", ""),
+    (r"\b__aenter__\b", "__enter__"),
+    (r"\b__aexit__\b", "__exit__"),
+    (r"\baclosing\b", "closing"),
+    (r"\bchasquimq\.aio\b", "chasquimq.sync"),
+    (r"\bimport anyio\b", "import threading"),
+    (r"\banyio\.Event\b", "threading.Event"),
+    (r"\banyio\.sleep\b", "time.sleep"),
+    (
+        r"        with anyio\.move_on_after\(seconds\):\n            signal\.wait\(\)",
+        "        signal.wait(seconds)",
+    ),
+    (r"asynchronous form", "synchronous form"),
+    (r"across tasks", "across threads"),
+    (r" ``chasquimq\.sync\.\w+`` is generated from this file\.", ""),
+]
+
+
+def generated(name: str) -> str:
+    """The text of ``chasquimq/sync/<name>``, formatted as everything else is."""
+    text = (PACKAGE / "aio" / name).read_text("utf-8")
+    for pattern, replacement in REPLACEMENTS:
+        text = re.sub(pattern, replacement, text)
+    head, _, rest = text.partition('"""\n\n')
+    note = f"# Generated from chasquimq/aio/{name} by tools/generate_sync.py; change that file.\n"
+    text = f'{head}"""\n\n{note}\n{rest}'
+    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+        arguments = [
+            sys.executable,
+            "-m",
+            "ruff",
+            *command,
+            "--stdin-filename",
+            str(PACKAGE / "sync" / name),
+            "-",
+        ]
+        text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
+    return text
+
+
+def main() -> int:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name in GENERATED:
+        target = PACKAGE / "sync" / name
+        text = generated(name)
+        if check:
+            if not target.exists() or target.read_text("utf-8") != text:
+                stale.append(name)
+        else:
+            target.write_text(text, "utf-8")
+    if stale:
+        print(
+            f"chasquimq/sync is stale: {', '.join(stale)}. Run: python tools/generate_sync.py",
+            file=sys.stderr,
+        )
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
