@@ -14,9 +14,7 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="chasquimq", description="A job queue on Redis Streams.")
-    parser.add_argument(
-        "--version", action="store_true", help="print the version and the implementation that runs"
-    )
+    parser.add_argument("--version", action="store_true", help="print the version and the implementation that runs")
     options = parser.parse_args(arguments)
     if options.version:
         sys.stdout.write(f"chasquimq {engine_version()}, Python {platform.python_version()}\n")

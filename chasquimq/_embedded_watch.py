@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A terminal's Ctrl-C or a supervisor's stop is for the users; the last of them to leave ends the server."""
 POLL_S = 0.005
 CHECK_S = 0.5
 """How often the server is looked at, beside the signal that tells its end."""
@@ -154,8 +156,7 @@ class Watcher:
     def run(self) -> None:
         users = open_lock(self.control, "users")
         start = open_lock(self.control, "start")
-        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # A terminal's Ctrl-C or a supervisor's stop is for the users; the last to leave ends the server.
+        for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, self._look)
         signal.signal(signal.SIGALRM, self._look)
@@ -227,7 +228,8 @@ class Watcher:
         ]
         self._started_at = time.monotonic()
         try:
-            self.pid = os.posix_spawn(self.executable, arguments, os.environ)
+            # What this process ignores its child would ignore too, until it has set up its own handlers.
+            self.pid = os.posix_spawn(self.executable, arguments, os.environ, setsigdef=IGNORED)
         finally:
             os.close(lock)
 

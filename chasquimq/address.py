@@ -170,9 +170,7 @@ def _url_settings(url: str) -> dict[str, Any]:
         return {**settings, _EMBEDDED: unquote(parts.netloc) + path}
     if scheme == "unix":
         if not path:
-            raise InvalidOptionError(
-                "connection is a unix:// URL without a path: write unix:///path/to/socket."
-            )
+            raise InvalidOptionError("connection is a unix:// URL without a path: write unix:///path/to/socket.")
         return {**settings, "unix_socket_path": path}
     if hostname:
         settings["host"] = unquote(hostname)
@@ -240,9 +238,7 @@ def _from_settings(given: Mapping[str, Any]) -> Address:
         connect_timeout_ms=_timeout_ms(
             settings, "connect_timeout_ms", "socket_connect_timeout", DEFAULT_CONNECT_TIMEOUT_MS
         ),
-        socket_timeout_ms=_timeout_ms(
-            settings, "socket_timeout_ms", "socket_timeout", DEFAULT_SOCKET_TIMEOUT_MS
-        ),
+        socket_timeout_ms=_timeout_ms(settings, "socket_timeout_ms", "socket_timeout", DEFAULT_SOCKET_TIMEOUT_MS),
     )
 
 

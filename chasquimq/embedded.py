@@ -115,7 +115,7 @@ class _Share:
 
     def join(self) -> None:
         """Become a user, if this process is none yet, and return when the server answers."""
-        if self._users_fd >= 0 and watch.is_held(self.control, "server"):
+        if self._users_fd >= 0 and watch.ask(Path(self.socket_path), b"PING").startswith(b"+PONG"):
             return
         self.control.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._start_lock():

@@ -153,9 +153,7 @@ class BulkAddError(ChasquiError, ValueError, TypeError):
     where the row was not added; ``added`` counts the rows that are in the queue.
     """
 
-    def __init__(
-        self, message: str, *, errors: Mapping[int, Exception], jobs: Sequence[Any], added: int
-    ) -> None:
+    def __init__(self, message: str, *, errors: Mapping[int, Exception], jobs: Sequence[Any], added: int) -> None:
         super().__init__(message)
         self.errors = dict(errors)
         self.jobs = list(jobs)

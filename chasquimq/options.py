@@ -60,9 +60,7 @@ class BackoffOptions:
 
     def __post_init__(self) -> None:
         if self.type not in ("fixed", "exponential"):
-            raise InvalidOptionError(
-                f"backoff type is {self.type!r}; expected 'fixed' or 'exponential' (lower case)."
-            )
+            raise InvalidOptionError(f"backoff type is {self.type!r}; expected 'fixed' or 'exponential' (lower case).")
         duration_ms("backoff delay", self.delay)
         if self.max_delay is not None:
             duration_ms("backoff max_delay", self.max_delay)
@@ -71,13 +69,9 @@ class BackoffOptions:
         multiplier = self.multiplier
         if multiplier is not None:
             if isinstance(multiplier, bool) or not isinstance(multiplier, int | float):
-                raise InvalidOptionTypeError(
-                    f"backoff multiplier is {type(multiplier).__name__}; expected a number."
-                )
+                raise InvalidOptionTypeError(f"backoff multiplier is {type(multiplier).__name__}; expected a number.")
             if not 0 <= multiplier < float("inf"):
-                raise InvalidOptionError(
-                    f"backoff multiplier is {multiplier!r}; expected a finite number, 0 or more."
-                )
+                raise InvalidOptionError(f"backoff multiplier is {multiplier!r}; expected a finite number, 0 or more.")
 
     def to_wire(self) -> tuple[str, int, int | None, float | None, int | None]:
         """The five positions of the wire's backoff array (docs/wire-format.md, job envelope)."""
@@ -129,9 +123,7 @@ class MissedFires:
 
     def __post_init__(self) -> None:
         if self.kind not in ("skip", "fire-once", "fire-all"):
-            raise InvalidOptionError(
-                f"missed_fires kind is {self.kind!r}; expected 'skip', 'fire-once' or 'fire-all'."
-            )
+            raise InvalidOptionError(f"missed_fires kind is {self.kind!r}; expected 'skip', 'fire-once' or 'fire-all'.")
         if self.kind == "fire-all":
             whole_number("missed_fires max_catchup", self.max_catchup, minimum=1)
         elif self.max_catchup is not None:
@@ -340,9 +332,7 @@ def check_name(name: object) -> str:
     if not isinstance(name, str):
         raise InvalidOptionTypeError(f"the job name is {type(name).__name__}; expected a text.")
     if len(to_utf8("the job name", name)) > MAX_NAME_BYTES:
-        raise InvalidOptionError(
-            f"the job name is longer than {MAX_NAME_BYTES} bytes. Put what varies into the data."
-        )
+        raise InvalidOptionError(f"the job name is longer than {MAX_NAME_BYTES} bytes. Put what varies into the data.")
     return name
 
 

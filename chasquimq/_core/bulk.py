@@ -71,9 +71,7 @@ class BulkAdd(Generic[JobT]):
                 raise self.failure("Nothing was added.")
             first = False
             if commands:
-                yield Call(
-                    "queue.add_bulk", request, self._reader(buffer), commands, eval_form=_eval_form(buffer)
-                )
+                yield Call("queue.add_bulk", request, self._reader(buffer), commands, eval_form=_eval_form(buffer))
 
     def finish(self) -> None:
         """Raises BulkAddError when rows were refused."""

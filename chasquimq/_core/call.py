@@ -61,8 +61,7 @@ def reply_error(name: str, reply: hiredis.ReplyError) -> ServerReplyError | Auth
     code = text.split(" ", 1)[0] if text else "ERR"
     if code in ("NOAUTH", "WRONGPASS"):
         return AuthenticationError(
-            f"{name}: the server refused the credentials ({text}). "
-            "Check the username and password of the connection."
+            f"{name}: the server refused the credentials ({text}). Check the username and password of the connection."
         )
     return ServerReplyError(f"{name}: the server refused the command: {text}{_advice(code)}", code=code)
 

@@ -74,11 +74,7 @@ class LeaseBook:
     def due(self, now_ms: float) -> list[Entry]:
         """The entries whose lease is to be renewed now."""
         renew_before = now_ms + self.lease_ms - self.renewal_interval_ms
-        return [
-            entry
-            for entry in list(self._held.values())
-            if entry.lease_until <= renew_before and not entry.lost
-        ]
+        return [entry for entry in list(self._held.values()) if entry.lease_until <= renew_before and not entry.lost]
 
     def renewal(
         self, entries: Sequence[Entry], keys: QueueKeys, group: bytes, consumer: bytes, profile: ServerProfile

@@ -75,9 +75,7 @@ def admit(entry: Entry, policy: RetryPolicy) -> DeadLetter | None:
     return None
 
 
-def after_failure(
-    entry: Entry, error: BaseException, policy: RetryPolicy, unit_random: float
-) -> Retry | DeadLetter:
+def after_failure(entry: Entry, error: BaseException, policy: RetryPolicy, unit_random: float) -> Retry | DeadLetter:
     """Retry or dead letter, after a run that raised ``error``."""
     runs = entry.attempt + 1
     if isinstance(error, UnrecoverableError):

@@ -128,9 +128,7 @@ class Producing:
         if defaults is None:
             return merge(JobsOptions, opts, given)
         merged = merge(JobsOptions, opts, given)
-        set_here = {
-            name: value for name in JobsOptions.__slots__ if (value := getattr(merged, name)) is not None
-        }
+        set_here = {name: value for name in JobsOptions.__slots__ if (value := getattr(merged, name)) is not None}
         return merge(JobsOptions, defaults, set_here)
 
     def encode_name(self, name: str) -> bytes:
@@ -157,9 +155,7 @@ class Producing:
 
     def _with_options(self, name: bytes, payload: bytes, options: JobsOptions) -> NewJob:
         if options.repeat is not None:
-            raise NotSupportedError(
-                "repeat= is not supported yet. Add the next job from the handler with delay=."
-            )
+            raise NotSupportedError("repeat= is not supported yet. Add the next job from the handler with delay=.")
         now = self._now_ms()
         created = now if options.timestamp is None else instant_ms("timestamp", options.timestamp)
         job_id = mint_ulid() if options.job_id is None else check_job_id(options.job_id)

@@ -108,9 +108,7 @@ class Reading:
         """Reads up to ``count`` entries; waits for the first one when ``block``."""
         command: list[Any] = [b"XREADGROUP", b"GROUP", self._group, self._consumer, b"COUNT", count]
         if block:
-            block_ms = (
-                self.block_ms if profile.has_claim else min(self.block_ms, int(self._claim_interval_ms))
-            )
+            block_ms = self.block_ms if profile.has_claim else min(self.block_ms, int(self._claim_interval_ms))
             command += [b"BLOCK", block_ms]
         if profile.has_claim:
             command += [b"CLAIM", self._lease_ms]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 
 from chasquimq._core.profile import ServerProfile
@@ -47,7 +47,7 @@ def load_script(name: str, profile: ServerProfile) -> Script:
     return _load(name, profile.has_xackdel)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str, has_xackdel: bool) -> Script:
     folder = resources.files(__package__) / "lua"
     variants = {"ack_and_delete": "ack_and_delete_xackdel" if has_xackdel else "ack_and_delete_classic"}

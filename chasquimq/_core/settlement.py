@@ -293,9 +293,7 @@ class Settlement:
             eval_form=lambda _: script.eval(keys, arguments),
         )
 
-    def _booking(
-        self, batch: Batch, entries: list[Entry], rows: Sequence[Any]
-    ) -> Callable[[list[Reply]], None]:
+    def _booking(self, batch: Batch, entries: list[Entry], rows: Sequence[Any]) -> Callable[[list[Reply]], None]:
         """Books one reply: a list with a state per entry, or one error for all of them."""
         drop, unsure = self._book.drop, self._unsure
 
@@ -337,5 +335,5 @@ def _parts(rows: list[Any], size: int) -> list[list[Any]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _ignore(replies: list[Reply]) -> None:
+def _ignore(_replies: list[Reply]) -> None:
     return None

@@ -128,9 +128,7 @@ class WorkerCore(Generic[JobT]):
         return count
 
     def _refuse(self, entry: Entry, end: DeadLetter) -> None:
-        logger.warning(
-            "entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail
-        )
+        logger.warning("entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail)
         self.settlement.failed(Failure(entry, end, None))
 
     # -- running ---------------------------------------------------------------------------------------------------
@@ -206,9 +204,7 @@ class WorkerCore(Generic[JobT]):
                 reason,
             )
         else:
-            logger.info(
-                "job %s (%r) failed and runs again in %d ms: %s", job.id, job.name, end.wait_ms, reason
-            )
+            logger.info("job %s (%r) failed and runs again in %d ms: %s", job.id, job.name, end.wait_ms, reason)
         if self._listens("failed"):
             self._emit("failed", job, error, "")
         self.settlement.failed(Failure(entry, end, reason, at, int(elapsed_ms * 1000)))

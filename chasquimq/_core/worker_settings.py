@@ -50,9 +50,7 @@ def worker_settings(options: WorkerOptions, generated_name: str) -> WorkerSettin
         block_ms=_duration("drain_delay", options.drain_delay, default=5_000, minimum=1),
         retry=_retry_policy(options),
         store_results=_flag("store_results", options.store_results, default=False),
-        result_ttl_s=-(
-            -_duration("result_ttl_ms", options.result_ttl_ms, default=3_600_000, minimum=1) // 1000
-        ),
+        result_ttl_s=-(-_duration("result_ttl_ms", options.result_ttl_ms, default=3_600_000, minimum=1) // 1000),
         events=_flag("events", options.events, default=True),
         lease_ms=_duration("lease_ms", options.lease_ms, default=30_000, minimum=_MIN_LEASE_MS),
         drain_timeout_ms=_duration("drain_timeout_ms", options.drain_timeout_ms, default=30_000, minimum=0),
@@ -91,9 +89,7 @@ def _consumer(name: str | None, generated_name: str) -> bytes:
     if name is None:
         return generated_name.encode()
     if not isinstance(name, str):
-        raise InvalidOptionTypeError(
-            f"name is {type(name).__name__}; expected a text, unique for each worker."
-        )
+        raise InvalidOptionTypeError(f"name is {type(name).__name__}; expected a text, unique for each worker.")
     if not name.strip():
         raise InvalidOptionError("name is blank. Leave it out to have one generated; it must be unique.")
     return to_utf8("name", name)

@@ -265,8 +265,5 @@ class AsyncioConnection(asyncio.BufferedProtocol):
                 raise_tls_error(address, error)
             raise unreachable_error(address.display, str(error)) from error
         assert self._transport is not None  # noqa: S101  connection_made() has run
-        if (
-            address.unix_socket_path is None
-            and (sock := self._transport.get_extra_info("socket")) is not None
-        ):
+        if address.unix_socket_path is None and (sock := self._transport.get_extra_info("socket")) is not None:
             tune(sock)

@@ -179,9 +179,7 @@ class BlockingConnection:
                     raise self._lost(received, None)
                 feed(buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
         except (TimeoutError, BlockingIOError):
-            raise silent_error(
-                self._address, self._address.socket_timeout_ms + max(self._blocks_ms, 0)
-            ) from None
+            raise silent_error(self._address, self._address.socket_timeout_ms + max(self._blocks_ms, 0)) from None
         except hiredis.ProtocolError as error:
             raise garbled_error(self._address, error) from error
         except OSError as error:

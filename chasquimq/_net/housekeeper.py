@@ -146,6 +146,4 @@ class Housekeeper:
             call = core.book.renewal(entries, core.keys, GROUP, core.settings.consumer, connection.profile)
             flags = run_on(connection, call)
             for entry in core.book.renewed(entries, flags, sent_at):
-                core.lease_lost(
-                    entry, "it could not be renewed: another worker took it over, or it was deleted"
-                )
+                core.lease_lost(entry, "it could not be renewed: another worker took it over, or it was deleted")

@@ -139,9 +139,7 @@ def closed_error(address: Address, replies: Sequence[Reply], cause: object = Non
     """The connection broke. A server that turns a client away says why in an error reply before it closes."""
     said = next((str(reply) for reply in replies if isinstance(reply, hiredis.ReplyError)), None)
     reason = f"the server said {said!r} and closed it" if said else (cause or "the server closed it")
-    return RedisConnectionError(
-        f"The connection to {address.display} was lost: {reason}.", may_have_executed=True
-    )
+    return RedisConnectionError(f"The connection to {address.display} was lost: {reason}.", may_have_executed=True)
 
 
 def silent_error(address: Address, waited_ms: float) -> RedisTimeoutError:
@@ -178,6 +176,5 @@ def raise_tls_error(address: Address, error: Exception) -> NoReturn:
             "Give its authority with ssl_ca_certs, or correct host so that it is the certificate's name."
         ) from error
     raise RedisConnectionError(
-        f"Cannot set up TLS with {address.display}: {error}. "
-        "Check that this port speaks TLS, and the ssl_* options."
+        f"Cannot set up TLS with {address.display}: {error}. Check that this port speaks TLS, and the ssl_* options."
     ) from error

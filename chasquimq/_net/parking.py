@@ -6,6 +6,7 @@ on, so that few threads stay warm. No wake-up is lost: a thread that parks looks
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -31,10 +32,8 @@ class Parking:
         if is_ready():
             self.unpark()  # perhaps ourselves; then the next line returns at once
         if not ticket.acquire(timeout=timeout_s):
-            try:
+            with contextlib.suppress(ValueError):  # it was picked at this very moment
                 self._parked.remove(ticket)
-            except ValueError:
-                pass  # it was picked at this very moment
 
     def unpark(self) -> bool:
         """Lets one waiting thread go on; False when nobody waits."""

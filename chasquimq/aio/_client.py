@@ -98,11 +98,7 @@ class Client:
         try:
             while True:
                 connection = await self._connect()
-                while (
-                    len(under_way) < window
-                    and not connection.is_closed
-                    and (call := next(source, None)) is not None
-                ):
+                while len(under_way) < window and not connection.is_closed and (call := next(source, None)) is not None:
                     waiter = connection.submit(call.request, call.replies, call.blocks_ms)
                     under_way.append(_Sent(call, connection, waiter))
                 if not under_way:

@@ -64,9 +64,7 @@ class UnsupportedQueueMethods:
 
     async def drain(self, *args: Any) -> NoReturn:
         """Not supported (product page)."""
-        _refuse(
-            "drain", "run a worker whose handler does nothing, or delete the queue's keys while nobody works."
-        )
+        _refuse("drain", "run a worker whose handler does nothing, or delete the queue's keys while nobody works.")
 
     async def obliterate(self, *args: Any, **options: Any) -> NoReturn:
         """Not supported (product page)."""

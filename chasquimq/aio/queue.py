@@ -206,9 +206,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
     ) -> list[Job[DataT, ResultT]]: ...
     @overload
     async def add_bulk(self, jobs: Iterable[Row], *, return_jobs: Literal[False]) -> int: ...
-    async def add_bulk(
-        self, jobs: Iterable[Row], *, return_jobs: bool = True
-    ) -> list[Job[DataT, ResultT]] | int:
+    async def add_bulk(self, jobs: Iterable[Row], *, return_jobs: bool = True) -> list[Job[DataT, ResultT]] | int:
         """Adds many jobs in one pipelined pass, in order, whatever mix of options they have.
 
         ``jobs``: any iterable, also a generator, of ``(name, data)``, ``(name, data, options)``, mappings with

@@ -148,9 +148,7 @@ class Engine:
             except ServerReplyError as error:
                 if error.code != "NOGROUP":
                     raise
-                logger.warning(
-                    "the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again"
-                )
+                logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
                 run_on(connection, core.reading.create_group())
                 continue
             self._arrived(entries, sent_at)
@@ -205,18 +203,16 @@ class Engine:
 
     def _wait_until_written(self, entry: Entry) -> None:
         with self._written:
-            self._written.wait_for(
-                lambda: entry.entry_id not in self._core.book or self._acker_gives_up.is_set()
-            )
+            self._written.wait_for(lambda: entry.entry_id not in self._core.book or self._acker_gives_up.is_set())
 
     # -- acker -----------------------------------------------------------------------------------------------------
 
     def _ack(self) -> None:
         connection: BlockingConnection | None = None
+        settlement = self._core.settlement
         failures = 0
         try:
             while not self._acker_gives_up.is_set():
-                settlement = self._core.settlement
                 if settlement.is_empty:
                     if self._acking_ends:
                         return
@@ -250,9 +246,7 @@ class Engine:
                 replies = connection.exchange(pipeline.request, pipeline.replies)
                 positions, request = pipeline.missing(replies)
                 if positions:
-                    for position, reply in zip(
-                        positions, connection.exchange(request, len(positions)), strict=True
-                    ):
+                    for position, reply in zip(positions, connection.exchange(request, len(positions)), strict=True):
                         replies[position] = reply
                 pipeline.results(replies)
         except BaseException:
@@ -284,9 +278,7 @@ class Engine:
             if connection is None or connection.client_id is None:
                 break
             # Unblocking lets the server tell us about an entry that it may be handing out right now.
-            call = Call(
-                "worker.unblock", pack_command([b"CLIENT", b"UNBLOCK", connection.client_id]), lambda _: None
-            )
+            call = Call("worker.unblock", pack_command([b"CLIENT", b"UNBLOCK", connection.client_id]), lambda _: None)
             try:
                 self._client.run(call)
             except ChasquiError:
@@ -306,9 +298,7 @@ class Engine:
         try:
             self._client.run(self._core.release(self._client.profile()))
         except ChasquiError as error:
-            logger.warning(
-                "could not hand back the jobs that were not started; their leases run out: %s", error
-            )
+            logger.warning("could not hand back the jobs that were not started; their leases run out: %s", error)
 
     def finish(self, *, is_forced: bool) -> None:
         """Ends all threads, writes what has ended, and leaves the consumer group."""

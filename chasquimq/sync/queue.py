@@ -203,9 +203,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         return job
 
     @overload
-    def add_bulk(
-        self, jobs: Iterable[Row], *, return_jobs: Literal[True] = True
-    ) -> list[Job[DataT, ResultT]]: ...
+    def add_bulk(self, jobs: Iterable[Row], *, return_jobs: Literal[True] = True) -> list[Job[DataT, ResultT]]: ...
     @overload
     def add_bulk(self, jobs: Iterable[Row], *, return_jobs: Literal[False]) -> int: ...
     def add_bulk(self, jobs: Iterable[Row], *, return_jobs: bool = True) -> list[Job[DataT, ResultT]] | int:

@@ -136,9 +136,7 @@ class Worker(Generic[DataT, ResultT]):
             emit=self._emit,
             listens=self._listeners.has,
         )
-        self._engine = Engine(
-            self._core, self._client, processor, self._clock, self._report, self._progressed
-        )
+        self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._progressed)
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._has_started = False
@@ -253,9 +251,7 @@ class Worker(Generic[DataT, ResultT]):
 
     def __enter__(self) -> Self:
         if self._settings.autorun:
-            self._runner = threading.Thread(
-                target=self._run_in_background, name="chasquimq-runner", daemon=True
-            )
+            self._runner = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
             self._runner.start()
             self._started.wait()
             if self._failure is not None:
@@ -314,15 +310,11 @@ class Worker(Generic[DataT, ResultT]):
 
     def pause(self) -> NoReturn:
         """Not supported (product page)."""
-        raise NotSupportedError(
-            "Worker.pause() is not supported: close the worker and create a new one later."
-        )
+        raise NotSupportedError("Worker.pause() is not supported: close the worker and create a new one later.")
 
     def resume(self) -> NoReturn:
         """Not supported (product page)."""
-        raise NotSupportedError(
-            "Worker.resume() is not supported: a worker cannot be paused; create a new one."
-        )
+        raise NotSupportedError("Worker.resume() is not supported: a worker cannot be paused; create a new one.")
 
     def rate_limit(self, expire_time_ms: Duration) -> NoReturn:
         """Not supported (product page)."""
@@ -365,7 +357,7 @@ class Worker(Generic[DataT, ResultT]):
         for listener in self._listeners.take(event):
             try:
                 listener(*arguments)
-            except Exception as error:  # noqa: BLE001 - user code must not disturb the job
+            except Exception as error:
                 logger.exception("a listener of %r raised", event)
                 if event != "error":
                     self._emit("error", error)

@@ -26,9 +26,9 @@ CALLS = {
     "delayed 1.5 s, own id, attempts + fixed backoff": ([1, 2], 2, ("fixed", 1000, None, None, None)),
     "delayed 300 ms, own id (ttl floor)": (1, None, None),
     "delayed, multi-byte name": (1, None, None),
-    "retry reschedule of r-1 (attempt 0 -> 1)": ("x", 2, ("fixed", 60000, None, None, 0)),
-    "DLQ entry: unrecoverable": (2, None, None),
-    "DLQ entry: retries_exhausted": ("x", 2, ("fixed", 60000, None, None, 0)),
+    "retry reschedule of r-1 (attempt 0 -> 1)": ({"x": 1}, 2, ("fixed", 60000, None, None, 0)),
+    "DLQ entry: unrecoverable": ({"x": 2}, None, None),
+    "DLQ entry: retries_exhausted": ({"x": 1}, 2, ("fixed", 60000, None, None, 0)),
 }
 NAMES = {"delayed, multi-byte name": "発送", "retry reschedule of r-1 (attempt 0 -> 1)": "boom"}
 

@@ -134,9 +134,7 @@ def _flat(fields: object) -> list[Any] | tuple[Any, ...]:
     if not isinstance(fields, (list, tuple)):
         raise ValueError(f"the fields of a stream entry come as a list or a map, not {type(fields).__name__}")
     if fields and isinstance(fields[0], (list, tuple)):
-        return [
-            part for pair in fields if isinstance(pair, (list, tuple)) and len(pair) == 2 for part in pair
-        ]
+        return [part for pair in fields if isinstance(pair, (list, tuple)) and len(pair) == 2 for part in pair]
     return fields
 
 

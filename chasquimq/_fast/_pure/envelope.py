@@ -116,9 +116,7 @@ def encode_member(name: bytes, envelope: bytes) -> bytes:
 def decode_member(member: bytes) -> tuple[bytes, bytes]:
     """``(name, envelope)`` of a member of the delayed set. Raises EnvelopeError when it cannot be split."""
     if len(member) < 4:
-        raise EnvelopeError(
-            f"a delayed member of {len(member)} bytes is too short for its 4-byte name length"
-        )
+        raise EnvelopeError(f"a delayed member of {len(member)} bytes is too short for its 4-byte name length")
     end = 4 + int.from_bytes(member[:4], "little")
     if end > len(member):
         raise EnvelopeError(f"the name of a delayed member runs to byte {end}, the member has {len(member)}")
@@ -294,9 +292,7 @@ def _read_retry(value: object) -> tuple[int | None, BackoffTuple | None]:
 def _read_backoff(value: object) -> BackoffTuple | None:
     if value is None:
         return None
-    kind, delay_ms, max_delay_ms, multiplier, jitter_ms = _read_record(
-        "backoff", value, _BACKOFF_FIELDS, required=2
-    )
+    kind, delay_ms, max_delay_ms, multiplier, jitter_ms = _read_record("backoff", value, _BACKOFF_FIELDS, required=2)
     if type(multiplier) not in (float, int, type(None)):
         raise EnvelopeError(f"the envelope's multiplier is of type {type(multiplier).__name__}, not a number")
     return (

@@ -70,9 +70,7 @@ class JobHead:
         )
 
 
-def frame_job(
-    head: JobHead, job_id: str, payload: bytes, created_at_ms: int, name: bytes, retry: bytes
-) -> bytes:
+def frame_job(head: JobHead, job_id: str, payload: bytes, created_at_ms: int, name: bytes, retry: bytes) -> bytes:
     """The complete XADD of one fresh job. Thread-safe."""
     return head._frame(job_id, payload, created_at_ms, name, retry)
 
@@ -112,9 +110,7 @@ class FrameBuffer:
         """Appends one command; errors as of ``pack_command``."""
         self._append(pack_command(args), 1)
 
-    def job(
-        self, head: JobHead, job_id: str, payload: bytes, created_at_ms: int, name: bytes, retry: bytes
-    ) -> None:
+    def job(self, head: JobHead, job_id: str, payload: bytes, created_at_ms: int, name: bytes, retry: bytes) -> None:
         """Appends the complete XADD of one fresh job; ``name`` b"" leaves the field out."""
         self._append(head._frame(job_id, payload, created_at_ms, name, retry), 1)
 
@@ -128,9 +124,7 @@ class FrameBuffer:
         """Appends the event ``active``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
         self._append(_event(head, b"active", job_id, ts_ms, name, attempt, None), 1)
 
-    def completed(
-        self, head: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int, duration_us: int
-    ) -> None:
+    def completed(self, head: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int, duration_us: int) -> None:
         """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
         self._append(_event(head, b"completed", job_id, ts_ms, name, attempt, duration_us), 1)
 
@@ -155,9 +149,7 @@ def _event(
             b"$1\r\nn\r\n" + _bulk(name) if name else b"",
             b"$7\r\nattempt\r\n",
             _decimal("attempt", attempt),
-            b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us)
-            if duration_us is not None
-            else b"",
+            b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us) if duration_us is not None else b"",
         )
     )
 

@@ -153,19 +153,11 @@ def _fault(item: object) -> str | None:
             size = len(item.encode())
         except UnicodeEncodeError:
             return "is a str with a lone surrogate, which UTF-8 cannot hold; encode it to bytes yourself"
-        return (
-            None
-            if size <= _LONGEST
-            else "is a str of more than 4 GiB; store it elsewhere and pass a reference"
-        )
+        return None if size <= _LONGEST else "is a str of more than 4 GiB; store it elsewhere and pass a reference"
     if isinstance(item, (bytes, bytearray, memoryview)):
         if isinstance(item, memoryview) and not item.c_contiguous:
             return "is a memoryview that is not contiguous; pass bytes(value)"
-        return (
-            None
-            if len(item) <= _LONGEST
-            else "is more than 4 GiB of bytes; store it elsewhere, pass a reference"
-        )
+        return None if len(item) <= _LONGEST else "is more than 4 GiB of bytes; store it elsewhere, pass a reference"
     if isinstance(item, datetime) and item.utcoffset() is not None:
         return None
     if isinstance(item, (list, tuple, dict)):
