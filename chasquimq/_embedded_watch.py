@@ -86,22 +86,14 @@ def ask(path: Path, command: bytes) -> bytes:
             return b""
 
 
-def stop_server(control: Path, pid: int | None) -> None:
-    """End the server, politely first, and wait until it has written its data and is gone.
-
-    `pid` is None if the server is not this process's child: then it is only asked to.
-    """
+def ask_to_stop(control: Path) -> None:
+    """Have a server that is not this process's child write its data and end; wait until it has."""
     path = read_socket_path(control)
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-    elif path is not None:
+    if path is not None:
         ask(path, b"SHUTDOWN")
     deadline = time.monotonic() + STOP_S
     while is_held(control, "server") and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    if pid is not None and is_held(control, "server"):
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def remove_traces(control: Path, data: Path, *, temporary: bool) -> None:
@@ -131,12 +123,6 @@ def choose_socket_path(control: Path) -> Path:
         folder.mkdir(0o700)
         path = folder / path.name
     return path
-
-
-def _reap(pid: int) -> int | None:
-    """The wait status of the child `pid`, once it has ended."""
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    return status if ended == pid else None
 
 
 class Watcher:
@@ -176,7 +162,7 @@ class Watcher:
                     return
                 self._spawn()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        stop_server(self.control, self.pid)
+        self._stop()
         remove_traces(self.control, self.data, temporary=self.temporary)
 
     def _wait_until_deserted(self, users: int) -> None:
@@ -193,7 +179,7 @@ class Watcher:
         """With both locks held nobody is in and nobody can come in. False: somebody was quicker."""
         while not try_lock(start):
             # A newcomer holds it and waits for the server: see that there is one.
-            if not is_held(self.control, "server"):
+            if self._has_ended():
                 raise ServerEnded
             time.sleep(POLL_S)
         if try_lock(users):
@@ -202,13 +188,31 @@ class Watcher:
         return False
 
     def _look(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
-        if self._waiting:
-            if self.pid is not None and (status := _reap(self.pid)) is not None:
-                self._gave_up = os.WIFEXITED(status)
-                self.pid = None
-            if not is_held(self.control, "server"):
-                self._waiting = False
-                raise ServerEnded
+        if self._waiting and self._has_ended():
+            self._waiting = False
+            raise ServerEnded
+
+    def _has_ended(self) -> bool:
+        if self.pid is None:
+            return not is_held(self.control, "server")
+        # The child itself is asked, not its lock: the folder may have been deleted under it.
+        ended, status = os.waitpid(self.pid, os.WNOHANG)
+        if ended:
+            self._gave_up = os.WIFEXITED(status)
+            self.pid = None
+        return bool(ended)
+
+    def _stop(self) -> None:
+        """End the server, politely first: it writes its data."""
+        if self.pid is None:
+            ask_to_stop(self.control)
+            return
+        os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        while not self._has_ended():
+            time.sleep(POLL_S)
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
 
     def _spawn(self) -> None:
         lock = open_lock(self.control, "server")

@@ -119,9 +119,11 @@ class _Share:
             return
         self.control.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._start_lock():
-            if self._users_fd < 0:
-                self._users_fd = watch.open_lock(self.control, "users")
-                fcntl.flock(self._users_fd, fcntl.LOCK_SH)
+            # Anew each time: the folder may have been deleted and made again since.
+            before, self._users_fd = self._users_fd, watch.open_lock(self.control, "users")
+            fcntl.flock(self._users_fd, fcntl.LOCK_SH)
+            if before >= 0:
+                os.close(before)
             if not watch.is_held(self.control, "watcher"):
                 self._start_watcher(find_executable())
             self._wait_until_ready()
@@ -141,7 +143,7 @@ class _Share:
             fd = watch.open_lock(self.control, "users")
             try:
                 if watch.try_lock(fd) and not watch.is_held(self.control, "watcher"):
-                    watch.stop_server(self.control, None)
+                    watch.ask_to_stop(self.control)
                     watch.remove_traces(self.control, self.data, temporary=self.key is None)
             finally:
                 os.close(fd)

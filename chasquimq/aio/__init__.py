@@ -1,0 +1,7 @@
+"""ChasquiMQ for asynchronous programs, on asyncio and on trio."""
+
+from chasquimq.aio.job import Job
+from chasquimq.aio.queue import Queue
+from chasquimq.aio.worker import Worker
+
+__all__ = ["Job", "Queue", "Worker"]

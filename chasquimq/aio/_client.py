@@ -167,7 +167,7 @@ class Client:
         return connection
 
     async def _open(self) -> Connection:
-        address = await self._reachable_address()
+        address = await self.reachable_address()
         attempt = 1
         while True:
             try:
@@ -186,7 +186,7 @@ class Client:
                 self._profile = connection.profile
                 return connection
 
-    async def _reachable_address(self) -> Address:
+    async def reachable_address(self) -> Address:
         if not self._address.embedded:
             return self._address
         if self._embedded is None:

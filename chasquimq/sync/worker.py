@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Generic, Literal, NoReturn, Self, overload
+from typing import Any, Generic, Literal, Self
 from uuid import uuid4
 
 from chasquimq._core.keys import QueueKeys
-from chasquimq._core.listeners import WORKER_EVENTS, Listeners, ListenerT
 from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, is_coroutine_function, worker_settings
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
@@ -40,7 +40,7 @@ logger = logging.getLogger("chasquimq.worker")
 _CLOSE, _FORCE, _PROGRESS = "close", "force", "progress"
 
 
-class Worker(Generic[DataT, ResultT]):
+class Worker(WorkerFace, Generic[DataT, ResultT]):
     """Runs a handler for the jobs of one queue (product page, Worker).
 
     ``queue_name``, ``processor``: the queue and the function that is called with each job, in a thread. Returning
@@ -121,14 +121,13 @@ class Worker(Generic[DataT, ResultT]):
                 "the processor is a coroutine function, and this worker runs plain functions in threads. "
                 "Use chasquimq.aio.Worker for it."
             )
-        self._keys = QueueKeys(queue_name)
+        super().__init__(queue_name)
         self._settings = worker_settings(options, f"c-{uuid4()}")
         self._processor = processor
         self._client = Client(resolve_address(options.connection))
         self._clock = SystemClock()
-        self._listeners = Listeners(WORKER_EVENTS)
         self._core: WorkerCore[Job[DataT, ResultT]] = WorkerCore(
-            self._keys,
+            QueueKeys(queue_name),
             self._settings,
             Job,
             clock=self._clock,
@@ -140,8 +139,6 @@ class Worker(Generic[DataT, ResultT]):
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._has_started = False
-        self._is_ready = False
-        self._is_closing = False
         self._started = threading.Event()
         self._done = threading.Event()
         self._failure: BaseException | None = None
@@ -292,66 +289,6 @@ class Worker(Generic[DataT, ResultT]):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    # -- state -----------------------------------------------------------------------------------------------------
-
-    @property
-    def is_closed(self) -> bool:
-        """True after the first ``close()``."""
-        return self._is_closing
-
-    def is_running(self) -> bool:
-        """Whether the worker takes jobs."""
-        return self._is_ready and not self._is_closing
-
-    def is_paused(self) -> bool:
-        """Always False (product page)."""
-        return False
-
-    def pause(self) -> NoReturn:
-        """Not supported (product page)."""
-        raise NotSupportedError("Worker.pause() is not supported: close the worker and create a new one later.")
-
-    def resume(self) -> NoReturn:
-        """Not supported (product page)."""
-        raise NotSupportedError("Worker.resume() is not supported: a worker cannot be paused; create a new one.")
-
-    def rate_limit(self, expire_time_ms: Duration) -> NoReturn:
-        """Not supported (product page)."""
-        raise NotSupportedError(
-            f"Worker.rate_limit({expire_time_ms!r}) is not supported: lower concurrency, or sleep in the handler."
-        )
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closing else "running" if self._is_ready else "not started"
-        return f"<Worker {self._keys.name!r} {state}>"
-
-    # -- listeners -------------------------------------------------------------------------------------------------
-
-    @overload
-    def on(self, event: str, listener: ListenerT) -> ListenerT: ...
-    @overload
-    def on(self, event: str) -> Callable[[ListenerT], ListenerT]: ...
-    def on(self, event: str, listener: Any = None) -> Any:
-        """Calls ``listener`` at every ``event`` (product page, worker events); without one, it is a decorator.
-
-        ``ready ()``, ``active (job, prev)``, ``progress (job, progress)``, ``completed (job, result, prev)``,
-        ``failed (job, error, prev)``, ``error (error)``, ``closing (message)``, ``closed ()``. Listeners run in the
-        thread where the event happens. One that raises is logged and reported through ``error``; the job goes on.
-        """
-        return self._listeners.add(event, listener, once=False)
-
-    @overload
-    def once(self, event: str, listener: ListenerT) -> ListenerT: ...
-    @overload
-    def once(self, event: str) -> Callable[[ListenerT], ListenerT]: ...
-    def once(self, event: str, listener: Any = None) -> Any:
-        """Like ``on``, for the next event only."""
-        return self._listeners.add(event, listener, once=True)
-
-    def off(self, event: str, listener: Callable[..., Any]) -> None:
-        """Takes a listener back. One that is not registered is fine."""
-        self._listeners.remove(event, listener)
 
     def _emit(self, event: str, *arguments: Any) -> None:
         for listener in self._listeners.take(event):

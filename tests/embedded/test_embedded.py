@@ -1,6 +1,7 @@
 """What ``embedded://`` promises: a server while it is used, data that stays, and nothing left over."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -184,6 +185,19 @@ def test_a_crashed_server_is_started_again(home: Path) -> None:
         old = servers(home)[0]
         old.kill()
         eventually(lambda: bool(new := servers(home)) and new[0].pid != old.pid)
+
+
+def test_the_folder_is_deleted_under_the_server(home: Path) -> None:
+    held = embedded.acquire(str(home))
+    old = servers(home)[0]
+    with client(held) as one:
+        one.ping()
+        shutil.rmtree(home)
+        assert one.ping()
+    with embedded.server(home) as url, redis.Redis.from_url(url) as other:
+        other.set("key", "value")
+    held.release()
+    eventually(lambda: not old.is_running() and not processes(home))
 
 
 def test_interrupts_are_for_the_users(home: Path) -> None:

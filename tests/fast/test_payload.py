@@ -19,9 +19,7 @@ from chasquimq.errors import PayloadDecodeError, PayloadEncodeError
 
 deterministic = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 
-datetimes = st.datetimes(
-    min_value=datetime(1900, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC)
-)
+datetimes = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9000, 1, 1), timezones=st.just(UTC))
 keys = st.one_of(st.text(), st.integers(-(2**63), 2**64 - 1), st.binary(), st.booleans(), st.none())
 leaves = st.one_of(keys, st.floats(), datetimes, st.text(min_size=30, max_size=40))
 data = st.recursive(
@@ -56,7 +54,11 @@ def test_decoding_gives_the_data_back(twins, value):
         assert same(fast.payload.decode_payload(encoded), expected)
 
 
-@given(junk=st.one_of(st.binary(), st.lists(st.sampled_from(sorted({*range(0x80, 0xA1), *range(0xC0, 0xE1), 0, 1}))).map(bytes)))
+@given(
+    junk=st.one_of(
+        st.binary(), st.lists(st.sampled_from(sorted({*range(0x80, 0xA1), *range(0xC0, 0xE1), 0, 1}))).map(bytes)
+    )
+)
 @settings(deterministic, max_examples=1500)
 def test_arbitrary_bytes_decode_alike_or_raise_the_documented_error(twins, junk):
     outcomes = []

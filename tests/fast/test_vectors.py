@@ -123,9 +123,7 @@ def test_the_immediate_add_command(fast):
     decoded = fast.envelope.decode_envelope(envelope)
     producer_id = b"01447038-ef32-4d64-b8ac-c25a2e0efa91"
     head = fast.frames.JobHead(b"{chasqui:vec}:stream", producer_id)
-    framed = fast.frames.frame_job(
-        head, decoded.job_id, decoded.payload, decoded.created_at_ms, b"welcome", b""
-    )
+    framed = fast.frames.frame_job(head, decoded.job_id, decoded.payload, decoded.created_at_ms, b"welcome", b"")
     assert framed == fast.frames.pack_command(
         [
             b"XADD",
@@ -143,7 +141,10 @@ def test_the_immediate_add_command(fast):
 
 
 def test_the_events_of_a_run(fast):
-    rows = {dict(fields)["e"]: dict(fields) for fields in BY_LABEL["one event of each kind (field order as written)"]["entries"]}
+    rows = {
+        dict(fields)["e"]: dict(fields)
+        for fields in BY_LABEL["one event of each kind (field order as written)"]["entries"]
+    }
     key = b"{chasqui:vec}:events"
     head = fast.frames.event_head(key, 100000)
     for kind in ("active", "completed"):
@@ -156,6 +157,4 @@ def test_the_events_of_a_run(fast):
             buffer.completed(*common, int(row["duration_us"]))
         # dict keeps the order in which the reference wrote the fields.
         fields = [text for pair in row.items() for text in pair]
-        assert buffer.take() == fast.frames.pack_command(
-            [b"XADD", key, b"MAXLEN", b"~", 100000, b"*", *fields]
-        )
+        assert buffer.take() == fast.frames.pack_command([b"XADD", key, b"MAXLEN", b"~", 100000, b"*", *fields])

@@ -92,9 +92,6 @@ class FrameBuffer:
     def __len__(self) -> int:
         return len(self._buffer)
 
-    def __bool__(self) -> bool:
-        return bool(self._buffer)
-
     def take(self) -> bytes:
         """The bytes collected so far; the buffer is empty afterwards."""
         taken = bytes(self._buffer)
@@ -122,24 +119,22 @@ class FrameBuffer:
 
     def active(self, head: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int) -> None:
         """Appends the event ``active``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
-        self._append(_event(head, b"active", job_id, ts_ms, name, attempt, None), 1)
+        self._append(_event(14, head, b"active", job_id, ts_ms, name, attempt), 1)
 
     def completed(self, head: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int, duration_us: int) -> None:
         """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
-        self._append(_event(head, b"completed", job_id, ts_ms, name, attempt, duration_us), 1)
+        duration = b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us)
+        self._append(_event(16, head, b"completed", job_id, ts_ms, name, attempt) + duration, 1)
 
     def _append(self, data: bytes, commands: int) -> None:
         self._buffer += data
         self.commands += commands
 
 
-def _event(
-    head: bytes, event: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int, duration_us: int | None
-) -> bytes:
-    count = 14 + (2 if name else 0) + (2 if duration_us is not None else 0)
+def _event(count: int, head: bytes, event: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int) -> bytes:
     return b"".join(
         (
-            b"*%d\r\n" % count,
+            b"*%d\r\n" % (count + 2 if name else count),
             head,
             _bulk(event),
             b"$2\r\nid\r\n",
@@ -149,7 +144,6 @@ def _event(
             b"$1\r\nn\r\n" + _bulk(name) if name else b"",
             b"$7\r\nattempt\r\n",
             _decimal("attempt", attempt),
-            b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us) if duration_us is not None else b"",
         )
     )
 

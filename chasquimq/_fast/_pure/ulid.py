@@ -55,6 +55,8 @@ class UlidSource:
     def _begin(self, ms: int) -> None:
         if self._pool_at >= len(self._pool):
             self._pool = self._random_bytes(_POOL_SIZE)
+            if len(self._pool) != _POOL_SIZE:
+                raise ValueError("the random source returned another number of bytes than asked for")
             self._pool_at = 0
         end = self._pool_at + _RANDOM_SIZE
         self._random = int.from_bytes(self._pool[self._pool_at : end], "big")
@@ -81,6 +83,8 @@ def mint_ulids(count: int) -> list[str]:
 
 def ulid_timestamp_ms(ulid: str) -> int:
     """The creation time in a ULID, epoch milliseconds. Raises ValueError on text that is no ULID."""
+    if not isinstance(ulid, str):
+        raise TypeError(f"a ULID is a str, not {type(ulid).__name__}")
     value = 0
     if len(ulid) != 26:
         raise ValueError(f"a ULID has 26 characters, this text has {len(ulid)}")

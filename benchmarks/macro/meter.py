@@ -1,0 +1,117 @@
+"""What one run cost: wall clock, CPU of the client and of the server, commands, memory.
+
+Imports the standard library only, because it also runs in the environments of the peers. The probe's own questions
+to the server are outside the window that is measured, but for one INFO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+from typing import Any
+
+__all__ = ["Meter", "Probe", "Void", "percentile", "wait_for"]
+
+_POLL_S = 0.0005
+
+
+class Void(Exception):  # noqa: N818 - it is a verdict on the run
+    """The run lost, doubled or never finished a job: its figures mean nothing."""
+
+
+class Probe:
+    """The smallest client that can ask a server questions; independent of every library that is measured."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = socket.create_connection((host, port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._file = self._socket.makefile("rb")
+
+    def call(self, *arguments: str | bytes | int) -> Any:
+        """Sends one command and returns its reply: int, bytes, None or a list. Raises RuntimeError on an error."""
+        parts = [argument if isinstance(argument, bytes) else str(argument).encode() for argument in arguments]
+        request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+        self._socket.sendall(request)
+        return self._reply()
+
+    def _reply(self) -> Any:
+        line = self._file.readline()[:-2]
+        kind, rest = line[:1], line[1:]
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return None if rest == b"-1" else self._file.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return None if rest == b"-1" else [self._reply() for _ in range(int(rest))]
+        return rest
+
+    def info(self, section: str) -> dict[str, str]:
+        """One section of INFO as text."""
+        lines = self.call("INFO", section).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the server's main thread: it runs every command, so it is what limits."""
+        found = self.info("cpu")
+        user = found.get("used_cpu_user_main_thread", found["used_cpu_user"])
+        return float(user) + float(found.get("used_cpu_sys_main_thread", found["used_cpu_sys"]))
+
+    def commands(self) -> int:
+        """Commands from clients since the server's start. Those inside scripts count too: they cost as much."""
+        rows = self.info("commandstats")
+        counts = {name: int(row.split(",", 1)[0].removeprefix("calls=")) for name, row in rows.items()}
+        return sum(count for name, count in counts.items() if name != "cmdstat_info")
+
+    def is_settled(self, tag: bytes) -> bool:
+        """Whether no job of this queue waits, runs or is delayed."""
+        return not self.call("XLEN", tag + b"stream") and not self.call("ZCARD", tag + b"delayed")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+class Meter:
+    """One window of time. ``start`` may be called by many threads at once; the first counts."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._starting = threading.Lock()
+        self.has_started = False
+        self._wall = self._cpu = self._redis = 0.0
+
+    def start(self) -> None:
+        with self._starting:
+            if self.has_started:
+                return
+            self._redis = self._probe.cpu_s()
+            self._cpu = time.process_time()
+            self._wall = time.perf_counter()
+            self.has_started = True
+
+    def stop(self) -> dict[str, float]:
+        """What the window cost."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        redis = self._probe.cpu_s() - self._redis
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"wall_s": wall, "client_cpu_s": cpu, "redis_cpu_s": redis, "rss_kib": rss}
+
+
+def wait_for(is_done: Any, timeout_s: float, what: str) -> None:
+    """Polls in steps that are short beside what is measured."""
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise Void(f"after {timeout_s:.0f} s still waiting for {what}")
+        time.sleep(_POLL_S)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that ``share`` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,451 @@
+"""The tasks of a worker, asynchronous form (asyncio and trio).
+
+Who waits where::
+
+    reader        awaits XREADGROUP, or is parked until there is room
+    consumers     parked until there is an entry, else inside the user's handler; up to ``concurrency`` of them
+    acker         parked until something has ended, else writing a batch
+    listeners     a task for each listener that is a coroutine function, for as long as it runs
+    housekeeper   leases and promotion: a thread (``_net.housekeeper``), which a blocked event loop cannot stop
+
+What happens to an entry is decided in ``_core``; this file only moves it from one task to the next. Consumers live
+long: a task per job would cost more than the rest together. They are started when there is work for them and woken
+one at a time. All tasks run in one shielded scope, which ends when ``finish`` ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import anyio.to_thread
+
+from chasquimq._core.call import Call, missing_scripts
+from chasquimq._core.clock import Clock
+from chasquimq._core.listeners import Listeners
+from chasquimq._core.pipeline import Pipeline
+from chasquimq._core.reconnect import eval_request, splice, worker_delay_ms
+from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker_settings import is_coroutine_function
+from chasquimq._fast import Entry, pack_command
+from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.event_loop import is_asyncio
+from chasquimq._net.housekeeper import Housekeeper
+from chasquimq.aio._client import Client, Connection
+from chasquimq.aio._parking import TaskParking
+from chasquimq.aio.job import Job
+from chasquimq.errors import ChasquiError, ServerReplyError
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+T = TypeVar("T")
+
+UNBLOCK_INTERVAL_S = 0.05
+UNBLOCK_ATTEMPTS = 20
+FLUSH_S = 5.0
+"""How long the acker may go on after the drain, when the server does not answer."""
+FORCED_FLUSH_S = 1.0
+LISTENER_GRACE_S = 1.0
+TURN_MS = 5.0
+"""How long consumers may keep the event loop before other tasks get their turn."""
+
+_inside: ContextVar[object] = ContextVar("chasquimq_inside", default=None)
+
+
+async def run_on(connection: Connection, call: Call[T]) -> T:
+    """Runs one Call on a connection of one's own. Nothing is sent again after a failure."""
+    replies = await connection.submit(call.request, call.replies, call.blocks_ms)
+    if missing := missing_scripts(call, replies):
+        splice(replies, missing, await connection.submit(eval_request(call, missing), len(missing)))
+    return call.parse(replies)
+
+
+class Engine:
+    """From ``open`` to ``finish``, in this order: open, main (a task), stop_reading, hand_back, finish."""
+
+    def __init__(
+        self,
+        core: WorkerCore[Job[Any, Any]],
+        client: Client,
+        processor: Callable[[Job[Any, Any]], Any],
+        clock: Clock,
+        report: Callable[[Exception], None],
+        progressed: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._client = client
+        self._clock = clock
+        self._report = report
+        self._progressed = progressed
+        self._handle = processor if is_coroutine_function(processor) else self._in_thread(processor)
+        self._runs_in_threads = not is_coroutine_function(processor)
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._all_ended: anyio.Event | None = None
+
+        self._reader_scope: anyio.CancelScope | None = None
+        self._reader_connection: Connection | None = None
+        self._reading_ends = False
+        self._reader_ended: anyio.Event | None = None
+        self._room = TaskParking()
+
+        self._idle = TaskParking()
+        self._consumers = 0
+        self._is_waking = False
+        """A consumer was woken or started and has not looked for work yet; it will wake the next if need be."""
+        self._consuming_ends = False
+        self._turn_ends_at = 0.0
+
+        self._ended = TaskParking()
+        self._acking_ends = False
+        self._acker_ended: anyio.Event | None = None
+        self._written: anyio.Event | None = None
+
+        self._listening = 0
+        self._housekeeper: Housekeeper | None = None
+
+    @property
+    def is_own_task(self) -> bool:
+        """Whether the caller is (or was started by) one of this engine's tasks, which must not wait for its end."""
+        return _inside.get() is self
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing runs and every end is written."""
+        return len(self._core.book) == 0
+
+    async def open(self) -> None:
+        """Connects. Raises when the server cannot be used."""
+        await self._client.run(self._core.reading.create_group())
+        address = await self._client.reachable_address()
+        self._housekeeper = Housekeeper(self._core, lambda: BlockingConnection.open(address), self._clock, self._report)
+
+    async def main(self) -> None:
+        """Runs all tasks until ``finish``."""
+        assert self._housekeeper is not None  # noqa: S101 - open() comes first
+        self._reader_ended, self._acker_ended, self._written = anyio.Event(), anyio.Event(), anyio.Event()
+        self._all_ended, self._reader_scope = anyio.Event(), anyio.CancelScope()
+        _inside.set(self)
+        if not is_asyncio():
+            _protect_from_interrupts()
+        self._housekeeper.start()
+        try:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as self._tasks:
+                    self._tasks.start_soon(self._read)
+                    self._tasks.start_soon(self._ack)
+        finally:
+            self._all_ended.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._housekeeper.stop)
+
+    # -- reader ----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        assert self._reader_ended is not None  # noqa: S101 - set by main()
+        assert self._reader_scope is not None  # noqa: S101 - set by main()
+        failures = 0
+        try:
+            with self._reader_scope:
+                while not self._reading_ends:
+                    try:
+                        failures = await self._read_until_failure(failures)
+                    except ChasquiError as error:
+                        if self._reading_ends:
+                            return
+                        failures += 1
+                        if failures == 1:
+                            self._report(error)
+                        await anyio.sleep(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+        finally:
+            self._reader_ended.set()
+
+    async def _read_until_failure(self, failures: int) -> int:
+        connection = await self._client.dedicated()
+        self._reader_connection = connection
+        try:
+            await run_on(connection, self._core.reading.create_group())
+            failures = 0
+            await self._read_from(connection)
+        finally:
+            connection.abort()
+        return failures
+
+    async def _read_from(self, connection: Connection) -> None:
+        core, clock, profile = self._core, self._clock, connection.profile
+        claims_beside = not profile.has_claim
+        while not self._reading_ends:
+            count = core.wanted()
+            if count == 0:
+                await self._room.park(lambda: core.wanted() or self._reading_ends)
+                continue
+            sent_at = clock.monotonic_ms()
+            if claims_beside and core.reading.is_claim_due(sent_at):
+                self._arrived(await run_on(connection, core.reading.claim(count, profile, sent_at)), sent_at)
+                continue
+            try:
+                entries = await run_on(connection, core.reading.read(count, profile))
+            except ServerReplyError as error:
+                if error.code != "NOGROUP":
+                    raise
+                logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
+                await run_on(connection, core.reading.create_group())
+                continue
+            self._arrived(entries, sent_at)
+
+    def _arrived(self, entries: list[Entry], sent_at: float) -> None:
+        if self._core.arrived(entries, sent_at):
+            self._wake_consumer()
+        if not self._core.settlement.is_empty:
+            self._ended.unpark()
+
+    # -- consumers -------------------------------------------------------------------------------------------------
+
+    def _wake_consumer(self) -> None:
+        if self._is_waking or self._tasks is None:
+            return
+        self._is_waking = True
+        if self._idle.unpark():
+            return
+        if self._consumers < self._core.settings.concurrency:
+            self._consumers += 1
+            self._tasks.start_soon(self._consume)
+        else:
+            self._is_waking = False
+
+    async def _consume(self) -> None:
+        core, handle, clock = self._core, self._handle, self._clock
+        ready, ended, idle = core.ready, self._ended, self._idle
+        start, complete, fail = core.start, core.complete, core.fail
+        acks_each = core.settings.ack_each
+        self._is_waking = False
+        while not self._consuming_ends:
+            try:
+                entry = ready.popleft()
+            except IndexError:
+                await idle.park(lambda: ready or self._consuming_ends)
+                self._is_waking = False
+                self._turn_ends_at = clock.monotonic_ms() + TURN_MS
+                continue
+            if ready and not self._is_waking:
+                self._wake_consumer()
+            job = start(entry)
+            if job is not None:
+                try:
+                    result = await handle(job)
+                except BaseException as error:
+                    if self._is_cancelled(error):
+                        if not self._runs_in_threads:  # a thread goes on, so its entry stays leased
+                            core.book.drop(entry.entry_id)
+                        raise
+                    fail(job, error)
+                else:
+                    complete(job, result)
+            if ended:
+                ended.unpark()
+            if acks_each:
+                await self._wait_until_written(entry)
+            elif job is not None and job._started_ms > self._turn_ends_at:
+                self._turn_ends_at = job._started_ms + TURN_MS
+                await anyio.lowlevel.checkpoint()
+
+    def _is_cancelled(self, error: BaseException) -> bool:
+        """Whether a handler ended because this engine ends; a handler may also be cancelled by its own doing."""
+        tasks = self._tasks
+        return (
+            isinstance(error, anyio.get_cancelled_exc_class())
+            and tasks is not None
+            and tasks.cancel_scope.cancel_called
+        )
+
+    def _in_thread(self, processor: Callable[[Job[Any, Any]], Any]) -> Callable[[Job[Any, Any]], Awaitable[Any]]:
+        limiter: anyio.CapacityLimiter | None = None
+
+        async def handle(job: Job[Any, Any]) -> Any:
+            nonlocal limiter
+            if limiter is None:
+                limiter = anyio.CapacityLimiter(self._core.settings.concurrency)
+            return await anyio.to_thread.run_sync(processor, job, limiter=limiter, abandon_on_cancel=True)
+
+        return handle
+
+    async def _wait_until_written(self, entry: Entry) -> None:
+        while entry.entry_id in self._core.book:
+            assert self._written is not None  # noqa: S101 - set by main()
+            await self._written.wait()
+
+    # -- acker -----------------------------------------------------------------------------------------------------
+
+    async def _ack(self) -> None:
+        assert self._acker_ended is not None  # noqa: S101 - set by main()
+        connection: Connection | None = None
+        settlement = self._core.settlement
+        failures = 0
+        try:
+            while not (self._acking_ends and settlement.is_empty):
+                if settlement.is_empty:
+                    await self._ended.park(lambda: not settlement.is_empty or self._acking_ends)
+                    continue
+                try:
+                    if connection is None or connection.is_closed:
+                        connection = await self._client.dedicated()
+                    has_refusals = await self._write_batch(connection)
+                except ChasquiError as error:
+                    failures += 1
+                    if failures == 1:
+                        self._report(error)
+                else:
+                    failures = failures + 1 if has_refusals else 0
+                if failures:
+                    await anyio.sleep(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+        finally:
+            if connection is not None:
+                connection.abort()
+            self._acker_ended.set()
+
+    async def _write_batch(self, connection: Connection) -> bool:
+        """Writes what has gathered; True when the server refused a part of it."""
+        taken = self._core.take_batch(connection.profile)
+        if taken is None:
+            return False
+        batch, calls = taken
+        try:
+            if calls:
+                pipeline = Pipeline(calls)
+                replies = await connection.submit(pipeline.request, pipeline.replies)
+                positions, request = pipeline.missing(replies)
+                if positions:
+                    splice(replies, positions, await connection.submit(request, len(positions)))
+                pipeline.results(replies)
+        except BaseException:
+            self._core.settlement.put_back(batch)
+            raise
+        self._core.settled(batch)
+        self._room.unpark()
+        if self._core.settings.ack_each and self._written is not None:
+            self._written.set()
+            self._written = anyio.Event()
+        if self._reading_ends and self.is_drained:
+            self._progressed()
+        return bool(batch.refusals)
+
+    # -- listeners -------------------------------------------------------------------------------------------------
+
+    def emit(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
+        """Calls the listeners of an event; those that are coroutine functions go on as tasks."""
+        for listener in listeners.take(event):
+            try:
+                answer = listener(*arguments)
+            except Exception as error:  # noqa: BLE001 - user code must not disturb the job
+                self._listener_raised(event, listeners, error)
+                continue
+            if isinstance(answer, Awaitable):
+                if self._tasks is None:
+                    _discard(answer)
+                    continue
+                self._listening += 1
+                self._tasks.start_soon(self._listen, event, listeners, answer)
+
+    async def emit_and_wait(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
+        """The same for an event after the last task: coroutine listeners are awaited here."""
+        for listener in listeners.take(event):
+            try:
+                answer = listener(*arguments)
+                if isinstance(answer, Awaitable):
+                    with anyio.move_on_after(LISTENER_GRACE_S):
+                        await answer
+            except Exception:
+                logger.exception("a listener of %r raised", event)
+
+    async def _listen(self, event: str, listeners: Listeners, answer: Awaitable[Any]) -> None:
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001 - user code must not disturb the job
+            self._listener_raised(event, listeners, error)
+        finally:
+            self._listening -= 1
+            if self._listening == 0:
+                self._progressed()
+
+    def _listener_raised(self, event: str, listeners: Listeners, error: Exception) -> None:
+        logger.error("a listener of %r raised", event, exc_info=error)
+        if event != "error":
+            self.emit("error", listeners, (error,))
+
+    # -- shutdown --------------------------------------------------------------------------------------------------
+
+    async def stop_reading(self) -> None:
+        """No entry is taken after this: the blocked read is answered or cut, and no consumer starts another job."""
+        self._consuming_ends = True
+        self._reading_ends = True
+        if self._housekeeper is not None:
+            self._housekeeper.stop_promoting()
+        assert self._reader_ended is not None  # noqa: S101 - main() runs
+        for _ in range(UNBLOCK_ATTEMPTS):
+            self._room.unpark()
+            connection = self._reader_connection
+            if connection is None or connection.client_id is None:
+                break
+            # Unblocking lets the server tell us about an entry that it may be handing out right now.
+            call = Call("worker.unblock", pack_command([b"CLIENT", b"UNBLOCK", connection.client_id]), lambda _: None)
+            try:
+                await self._client.run(call)
+            except ChasquiError:
+                break
+            with anyio.move_on_after(UNBLOCK_INTERVAL_S):
+                await self._reader_ended.wait()
+            if self._reader_ended.is_set():
+                return
+        assert self._reader_scope is not None  # noqa: S101 - main() runs
+        self._reader_scope.cancel()
+        await self._reader_ended.wait()
+
+    async def hand_back(self) -> None:
+        """Gives every entry that has not started to whoever reads next; deletes the consumer if that was all."""
+        self._core.drop_ready()
+        try:
+            await self._client.run(self._core.release(await self._client.profile()))
+        except ChasquiError as error:
+            logger.warning("could not hand back the jobs that were not started; their leases run out: %s", error)
+
+    async def finish(self, *, is_forced: bool) -> None:
+        """Writes what has ended, ends all tasks, and leaves the consumer group."""
+        assert self._acker_ended is not None  # noqa: S101 - main() runs
+        assert self._tasks is not None  # noqa: S101 - main() runs
+        self._acking_ends = True
+        self._ended.unpark()
+        self._idle.unpark_all()
+        with anyio.move_on_after(FORCED_FLUSH_S if is_forced else FLUSH_S):
+            await self._acker_ended.wait()
+        if self._listening and not is_forced:
+            with anyio.move_on_after(LISTENER_GRACE_S):
+                while self._listening:
+                    await anyio.sleep(0.01)
+        self._tasks.cancel_scope.cancel()
+        assert self._all_ended is not None  # noqa: S101 - main() runs
+        await self._all_ended.wait()
+        await self.hand_back()
+        try:
+            await self._client.run(self._core.promoter.release(await self._client.profile()))
+        except ChasquiError as error:
+            logger.info("the promoter lock was not released and runs out by itself: %s", error)
+
+
+def _protect_from_interrupts() -> None:
+    """On trio a Ctrl-C is to reach the program's main task, not whichever handler happens to run."""
+    import trio.lowlevel  # noqa: PLC0415 - only programs that use trio have it
+
+    trio.lowlevel.enable_ki_protection(Engine._consume)
+
+
+def _discard(answer: Awaitable[Any]) -> None:
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()

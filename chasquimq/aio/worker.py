@@ -1,0 +1,315 @@
+"""The worker of one queue, asynchronous form (asyncio and trio): handlers run as tasks.
+
+The façade: options, lifecycle, listeners, signals. The tasks are in ``_engine``, the decisions in ``_core``. Whoever
+awaits ``run()`` is the runner (in an ``async with`` block a task of its own): it starts the engine, waits until it is
+asked to close, and ends the engine. A cancellation of the runner drains too, within ``drain_timeout_ms``, because
+the engine's tasks are shielded from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, Literal, Self
+from uuid import uuid4
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from chasquimq._core.keys import QueueKeys
+from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker_face import WorkerFace
+from chasquimq._core.worker_settings import check_processor, worker_settings
+from chasquimq._net.clock import SystemClock
+from chasquimq._net.event_loop import call_in, running_loop
+from chasquimq.address import resolve_address
+from chasquimq.aio._client import Client
+from chasquimq.aio._engine import Engine
+from chasquimq.aio.job import Job
+from chasquimq.errors import ChasquiError, ClosedError, NotSupportedError
+from chasquimq.job import DataT, ResultT
+from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
+from chasquimq.times import Duration
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+
+class Worker(WorkerFace, Generic[DataT, ResultT]):
+    """Runs a handler for the jobs of one queue (product page, Worker).
+
+    ``queue_name``, ``processor``: the queue and the coroutine function that is awaited with each job; a plain function
+    is accepted too and called in a thread. Returning means done; raising means retry, or the dead-letter queue when
+    the budget is used up or UnrecoverableError is raised.
+
+    ``connection``: as for Queue. ``concurrency``: handlers running at a time, default 100. ``autorun``: whether
+    entering the scope starts the worker, default True. ``drain_delay``: how long a read waits for jobs, default
+    5,000 ms. ``max_stalled_count`` or ``max_attempts``: total runs of a job that does not say itself, default 3.
+    ``name``: the consumer's name, unique per worker, default generated. ``run_scheduler``, ``scheduler_tick_ms``:
+    fire repeatable jobs, default True, at most every 1,000 ms. ``store_results``, ``result_ttl_ms``: keep return
+    values for ``wait_for_result``, default False, for 1 h (rounded up to whole seconds). ``events``: write the
+    events stream, default True; False is fastest. ``lease_ms``: how long a job stays this worker's after its last
+    renewal (renewals go on while it runs), default 30,000, at least 100. ``drain_timeout_ms``: how long ``close()``
+    waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
+    gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
+    the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
+    ``remove_on_fail``, ``prefix``: accepted, no effect.
+
+    Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
+    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    """
+
+    def __init__(
+        self,
+        queue_name: str,
+        processor: Callable[[Job[DataT, ResultT]], Awaitable[ResultT] | ResultT],
+        *,
+        connection: Any = None,
+        concurrency: int | None = None,
+        autorun: bool | None = None,
+        drain_delay: Duration | None = None,
+        max_stalled_count: int | None = None,
+        name: str | None = None,
+        run_scheduler: bool | None = None,
+        scheduler_tick_ms: Duration | None = None,
+        store_results: bool | None = None,
+        result_ttl_ms: Duration | None = None,
+        events: bool | None = None,
+        lease_ms: Duration | None = None,
+        drain_timeout_ms: Duration | None = None,
+        max_attempts: int | None = None,
+        ack: Literal["batch", "each"] | None = None,
+        backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None,
+        max_payload_bytes: int | None = None,
+        remove_on_complete: Any = None,
+        remove_on_fail: Any = None,
+        prefix: str | None = None,
+        opts: WorkerOptions | Mapping[str, Any] | None = None,
+    ) -> None:
+        given = keywords(
+            connection=connection,
+            concurrency=concurrency,
+            autorun=autorun,
+            drain_delay=drain_delay,
+            max_stalled_count=max_stalled_count,
+            name=name,
+            run_scheduler=run_scheduler,
+            scheduler_tick_ms=scheduler_tick_ms,
+            store_results=store_results,
+            result_ttl_ms=result_ttl_ms,
+            events=events,
+            lease_ms=lease_ms,
+            drain_timeout_ms=drain_timeout_ms,
+            max_attempts=max_attempts,
+            ack=ack,
+            backoff=backoff,
+            max_payload_bytes=max_payload_bytes,
+            remove_on_complete=remove_on_complete,
+            remove_on_fail=remove_on_fail,
+            prefix=prefix,
+        )
+        options = merge(WorkerOptions, opts, given)
+        check_processor(processor)
+        super().__init__(queue_name)
+        self._settings = worker_settings(options, f"c-{uuid4()}")
+        self._processor = processor
+        self._client = Client(resolve_address(options.connection))
+        self._clock = SystemClock()
+        self._core: WorkerCore[Job[DataT, ResultT]] = WorkerCore(
+            QueueKeys(queue_name),
+            self._settings,
+            Job,
+            clock=self._clock,
+            draw=random.random,
+            emit=self._emit,
+            listens=self._listeners.has,
+        )
+        self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._wake)
+        self._loop: Any = None
+        self._thread_id = 0
+        self._has_started = False
+        self._asked_to_close = False
+        self._asked_to_force = False
+        self._changed: anyio.Event | None = None
+        self._started: anyio.Event | None = None
+        self._done: anyio.Event | None = None
+        self._done_for_threads = threading.Event()
+        self._failure: BaseException | None = None
+        self._scope: anyio.abc.TaskGroup | None = None
+
+    # -- lifecycle -------------------------------------------------------------------------------------------------
+
+    async def run(self, *, handle_signals: bool = False) -> None:
+        """Runs until ``close()``, and returns when the worker has drained (product page, worker.run).
+
+        Called again, it joins the same run. ``handle_signals=True`` (main thread only): SIGINT and SIGTERM drain, a
+        second one stops at once. Being cancelled drains as well, then the cancellation goes on.
+
+        Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
+        server cannot be used at the start, ClosedError when the worker was closed before it ran.
+        """
+        if self._has_started:
+            if self._done is not None:
+                await self._done.wait()
+        elif self._is_closing:
+            raise ClosedError("the worker was closed before it ran. Create a new one.")
+        else:
+            self._prepare()
+            await self._run(handle_signals)
+        if self._failure is not None:
+            raise self._failure
+
+    def _prepare(self) -> None:
+        self._has_started = True
+        self._loop = running_loop()
+        self._thread_id = threading.get_ident()
+        self._changed, self._started, self._done = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def _run(self, handle_signals: bool) -> None:
+        assert self._started is not None  # noqa: S101 - set by _prepare()
+        assert self._done is not None  # noqa: S101 - set by _prepare()
+        if handle_signals and threading.current_thread() is not threading.main_thread():
+            raise NotSupportedError(
+                "handle_signals=True works in the main thread only: Python delivers signals there. "
+                "Call run() without it here and close() from a signal handler of your own."
+            )
+        interrupt: BaseException | None = None
+        try:
+            await self._engine.open()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._engine.main)
+                if handle_signals:
+                    await tasks.start(self._handle_signals)
+                try:
+                    self._is_ready = True
+                    self._emit("ready")
+                    self._started.set()
+                    await self._until_closing()
+                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                    interrupt = error
+                with anyio.CancelScope(shield=True):
+                    await self._leave()
+                tasks.cancel_scope.cancel()
+        except ChasquiError as error:
+            self._failure = error
+        finally:
+            self._is_closing = True
+            with anyio.CancelScope(shield=True):
+                await self._client.close()
+                if self._is_ready:
+                    await self._engine.emit_and_wait("closed", self._listeners, ())
+            self._started.set()
+            self._done.set()
+            self._done_for_threads.set()
+        if interrupt is not None:
+            raise interrupt
+
+    async def _until_closing(self) -> None:
+        while not self._asked_to_close:
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        assert self._changed is not None  # noqa: S101 - set by _prepare()
+        await self._changed.wait()
+        self._changed = anyio.Event()
+
+    async def _leave(self) -> None:
+        self._is_closing = True
+        self._emit("closing", "")
+        await self._engine.stop_reading()
+        await self._engine.hand_back()
+        is_drained = False
+        with anyio.move_on_after(self._settings.drain_timeout_ms / 1000):
+            while not (is_drained := self._engine.is_drained) and not self._asked_to_force:
+                await self._next_change()
+        if not is_drained and not self._asked_to_force:
+            logger.warning(
+                "the drain timeout is over; %d jobs are given up here and run again elsewhere", len(self._core.book)
+            )
+        await self._engine.finish(is_forced=not is_drained)
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    def _ask(self, force: bool) -> None:
+        if self._asked_to_close and force:
+            self._asked_to_force = True
+        self._asked_to_close = True
+        self._asked_to_force = self._asked_to_force or force
+        self._wake()
+
+    async def close(self, force: bool = False) -> None:
+        """Stops reading, hands back what has not started, waits for what runs, writes all ends (product page).
+
+        Idempotent, callable from any task, also of another thread's loop; from a handler or listener of this worker
+        it only starts the shutdown, elsewhere it returns when the worker has left. ``force=True`` does not wait for
+        running handlers: they are cancelled and their jobs run again.
+        """
+        self._is_closing = True
+        if not self._has_started:
+            await self._client.close()
+            return
+        if threading.get_ident() != self._thread_id or running_loop() is not self._loop:
+            call_in(self._loop, lambda: self._ask(force))
+            await anyio.to_thread.run_sync(self._done_for_threads.wait, abandon_on_cancel=True)
+            return
+        self._ask(force)
+        if not self._engine.is_own_task and self._done is not None:
+            await self._done.wait()
+
+    async def __aenter__(self) -> Self:
+        if self._settings.autorun:
+            self._prepare()
+            assert self._started is not None  # noqa: S101 - set by _prepare()
+            self._scope = anyio.create_task_group()
+            await self._scope.__aenter__()
+            self._scope.start_soon(self._run_in_background)
+            try:
+                await self._started.wait()
+            except BaseException:
+                await self.__aexit__()
+                raise
+            if self._failure is not None:
+                await self.__aexit__()
+                raise self._failure
+        return self
+
+    async def _run_in_background(self) -> None:
+        await self._run(handle_signals=False)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.close()
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            await scope.__aexit__(None, None, None)
+
+    async def _handle_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            count = 0
+            async for _ in signals:
+                count += 1
+                self._ask(force=count > 1)
+
+    # -- listeners -------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: str, *arguments: Any) -> None:
+        if not self._listeners.has(event):
+            return
+        if threading.get_ident() != self._thread_id:
+            # The housekeeper's thread has something to tell; listeners belong to the event loop.
+            call_in(self._loop, lambda: self._emit(event, *arguments))
+            return
+        self._engine.emit(event, self._listeners, arguments)
+
+    def _report(self, error: Exception) -> None:
+        logger.warning("%s", error)
+        self._emit("error", error)
