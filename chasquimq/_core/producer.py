@@ -201,7 +201,7 @@ class Producing:
 
     def add(self, job: NewJob, profile: ServerProfile) -> Call[bool]:
         """Adds one job; the result says whether it was a duplicate."""
-        scripted = self.scripted(job, profile)
+        scripted = None if job.options is None else self.scripted(job, profile)
         if scripted is not None:
             script, keys, arguments = scripted
             return Call(

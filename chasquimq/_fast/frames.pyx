@@ -5,6 +5,7 @@ the first byte is written; no Python code runs between the first and the last by
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint64_t
@@ -262,11 +263,20 @@ cdef list parts_of(object args):
     cdef list parts = []
     for value in args:
         if not (PyBytes_CheckExact(value) or PyUnicode_CheckExact(value)):
-            value = b"%d" % value if type(value) is int else argument_bytes(value)
+            value = decimal_of(value) if type(value) is int else argument_bytes(value)
         parts.append(value)
     if not parts:
         raise ValueError("a command has at least its name; Redis sends no reply to an empty one")
     return parts
+
+
+cdef bytes decimal_of(object value):
+    cdef uint8_t[20] digits
+    cdef int overflow = 0
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or number < 0:
+        return b"%d" % value
+    return PyBytes_FromStringAndSize(<const char*>digits, put_digits(digits, <uint64_t>number) - digits)
 
 
 cdef Py_ssize_t command_size(list parts) except -1:

@@ -24,6 +24,9 @@ cdef extern from "time.h" nogil:
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 cdef const char* DIGITS = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# The value of each ASCII character as a digit, -1 for the others.
+cdef int[128] VALUES
+VALUES[:] = [ALPHABET.find(chr(code)) for code in range(128)]
 cdef Py_ssize_t RANDOM_SIZE = 10
 # One system call serves this many fresh milliseconds.
 cdef Py_ssize_t POOL_SIZE = 64 * RANDOM_SIZE
@@ -143,15 +146,15 @@ def ulid_timestamp_ms(str ulid not None):
     """The creation time in a ULID, epoch milliseconds. Raises ValueError on text that is no ULID."""
     cdef uint64_t value = 0
     cdef Py_ssize_t index
-    cdef Py_ssize_t digit
+    cdef Py_UCS4 character
     if len(ulid) != 26:
         raise ValueError(f"a ULID has 26 characters, this text has {len(ulid)}")
     for index in range(26):
-        digit = ALPHABET.find(ulid[index])
-        if digit < 0:
+        character = ulid[index]
+        if character >= 128 or VALUES[character] < 0:
             raise ValueError("a ULID holds only the characters " + ALPHABET)
         if index < 10:
-            value = value << 5 | <uint64_t>digit
+            value = value << 5 | <uint64_t>VALUES[character]
     if value >= <uint64_t>1 << 48:
         raise ValueError("a ULID begins with 0 to 7; this one exceeds 128 bits")
     return value

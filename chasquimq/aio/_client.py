@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -86,7 +86,7 @@ class Client:
             else:
                 return call.parse(replies)
 
-    async def stream(self, calls: Iterable[Call[T]], window: int = 3) -> AsyncIterator[T]:
+    async def stream(self, calls: Iterable[Call[T]], window: int = 3) -> AsyncGenerator[T, None]:
         """The results of ``calls`` in order, with up to ``window`` of them under way at a time.
 
         The next Call is taken from ``calls`` (and encoded) while the server works on the ones before.

@@ -124,6 +124,13 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         PayloadTooLargeError, NotSupportedError before any I/O; ServerReplyError; RedisConnectionError, whose
         ``may_have_executed`` says whether the job may be in the queue all the same.
         """
+        # The plain add is the one that is called a million times: it builds no options.
+        if (
+            opts is None and delay is None and attempts is None and backoff is None and job_id is None and repeat is None
+            and repeat_job_key is None and priority is None and lifo is None and timestamp is None
+            and parent is None and remove_on_complete is None and remove_on_fail is None
+        ):  # fmt: skip
+            return await self._add(name, data, self._producing.settings.defaults)
         given = keywords(
             delay=delay,
             attempts=attempts,
@@ -193,7 +200,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         return job
 
     def _job(self, new: NewJob, name: str, data: Any) -> Job[DataT, ResultT]:
-        job = Job[DataT, ResultT](new.job_id, name, data, new.created_at_ms)
+        job: Job[DataT, ResultT] = Job(new.job_id, name, data, new.created_at_ms)
         job.queue = self
         if new.options is not None:
             job.delay = new.delay_ms

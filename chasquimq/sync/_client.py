@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -75,7 +75,7 @@ class Client:
                 self._give_back(connection)
                 return call.parse(replies)
 
-    def stream(self, calls: Iterable[Call[T]], window: int = 3) -> Iterator[T]:
+    def stream(self, calls: Iterable[Call[T]], window: int = 3) -> Generator[T, None, None]:
         """The results of ``calls`` in order, with up to ``window`` of them under way at a time.
 
         The next Call is taken from ``calls`` (and encoded) while the server works on the ones before.
