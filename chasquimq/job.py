@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, NoReturn, TypeVar
 
-from chasquimq._fast import Entry
+from chasquimq._fast import Entry, JobState
 from chasquimq.errors import NotSupportedError
 from chasquimq.options import BackoffOptions, JobsOptions
 
@@ -20,11 +20,8 @@ ResultT = TypeVar("ResultT")
 _NO_OPTIONS = JobsOptions()
 
 
-class BaseJob(Generic[DataT, ResultT]):
-    """The properties of a job, the same in both frontends.
-
-    Defaults are class attributes: a job that is only passed through carries no more than what it was made with.
-    """
+class BaseJob(JobState, Generic[DataT, ResultT]):
+    """The properties of a job, the same in both frontends; the values themselves are kept by ``JobState``."""
 
     id: str
     """A generated ULID, or the caller's ``job_id``; the resolved spec key for a repeatable job."""
@@ -33,33 +30,24 @@ class BaseJob(Generic[DataT, ResultT]):
     data: DataT
     timestamp: int
     """Submission time, milliseconds since the epoch."""
-    attempts_made: int = 0
+    attempts_made: int
     """Which run this is: 0 never yet run, 1 in the first run."""
-    deliveries: int = 0
+    deliveries: int
     """How often this entry was handed to a worker before; more than 0 after a worker died or a lease was lost."""
-    progress: Any = 0
+    progress: Any
     """What the handler reported last; known to this process only."""
-    returnvalue: ResultT | None = None
-    failed_reason: str | None = None
-    delay: int = 0
+    returnvalue: ResultT | None
+    failed_reason: str | None
+    delay: int
     """Original delay in milliseconds."""
-    priority: int = 0
-    """Always 0: a stream is first in, first out."""
-    processed_on: int | None = None
+    processed_on: int | None
     """When the handler was started, milliseconds since the epoch."""
-    finished_on: int | None = None
+    finished_on: int | None
     """When the handler ended, milliseconds since the epoch."""
-    queue: Any = None
+    queue: Any
     """The Queue that added the job; None inside a handler."""
-    is_duplicate: bool = False
+    is_duplicate: bool
     """True when ``add`` found the job id within its deduplication window and added nothing."""
-    lease_lost: bool = False
-    """True when the job's lease could not be kept: another worker may be running it too."""
-
-    _opts: JobsOptions | None = None
-    _entry: Entry | None = None
-    _progress_sink: Any = None
-    _started_ms: float = 0.0
 
     def __init__(self, id: str, name: str, data: DataT, timestamp: int) -> None:  # noqa: A002
         self.id = id
@@ -68,11 +56,22 @@ class BaseJob(Generic[DataT, ResultT]):
         self.timestamp = timestamp
 
     @property
+    def priority(self) -> int:
+        """Always 0: a stream is first in, first out."""
+        return 0
+
+    @property
+    def lease_lost(self) -> bool:
+        """True when the job's lease could not be kept: another worker may be running it too."""
+        return self._entry is not None and self._entry.lost
+
+    @property
     def opts(self) -> JobsOptions:
         """The options that the job was added with, as far as they travel with it."""
         if self._opts is None:
             self._opts = _NO_OPTIONS if self._entry is None else _options_of(self._entry)
-        return self._opts
+        options: JobsOptions = self._opts
+        return options
 
     @property
     def redelivered(self) -> bool:

@@ -29,28 +29,28 @@ IDS_PER_CALL = 250
 class LeaseBook:
     """The entries in this worker's hands, by entry id."""
 
-    __slots__ = ("_held", "_settling", "lease_ms", "renewal_interval_ms")
+    __slots__ = ("_settling", "held", "lease_ms", "renewal_interval_ms")
 
     def __init__(self, lease_ms: int) -> None:
         self.lease_ms = lease_ms
         self.renewal_interval_ms = min(lease_ms / RENEWALS_PER_LEASE, MAX_RENEWAL_INTERVAL_MS)
-        self._held: dict[bytes, Entry] = {}
+        self.held: dict[bytes, Entry] = {}
+        """By entry id; ``_fast.ledger`` goes through many of them at once."""
         self._settling: set[bytes] = set()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.held)
 
     def __contains__(self, entry_id: bytes) -> bool:
-        return entry_id in self._held
+        return entry_id in self.held
 
-    def take(self, entry: Entry, sent_at_ms: float) -> None:
-        """Enters an entry whose read was sent at this (monotonic) time."""
-        entry.lease_until = sent_at_ms + self.lease_ms
-        self._held[entry.entry_id] = entry
+    def lease_from(self, sent_at_ms: float) -> float:
+        """Until when the entries are ours whose read or renewal was sent at this (monotonic) time."""
+        return sent_at_ms + self.lease_ms
 
     def drop(self, entry_id: bytes) -> None:
         """Strikes an entry whose end is written, or that is not ours any more."""
-        self._held.pop(entry_id, None)
+        self.held.pop(entry_id, None)
 
     def settling(self, entry_ids: Iterable[bytes]) -> None:
         """Notes that the ends of these entries are on their way: not finding them now does not mean a lost lease."""
@@ -60,21 +60,21 @@ class LeaseBook:
         """Takes the note back: the answers are in, or the attempt failed."""
         self._settling.difference_update(entry_ids)
 
-    def is_certain(self, entry: Entry, now_ms: float) -> bool:
-        """Whether no other worker can have taken the entry over yet, with room for the way to the server."""
-        return not entry.lost and now_ms < entry.lease_until - self.lease_ms / 10
+    def certain_after(self, now_ms: float) -> float:
+        """A lease that lasts beyond this time cannot have been taken over yet, with room for the way to the server."""
+        return now_ms + self.lease_ms / 10
 
     def has_begun_to_doubt(self, entry: Entry, now_ms: float) -> bool:
         """Whether an entry must not be started any more: somebody else may already run it."""
         return entry.lost or now_ms >= entry.lease_until
 
     def ids(self) -> list[bytes]:
-        return list(self._held)
+        return list(self.held)
 
     def due(self, now_ms: float) -> list[Entry]:
         """The entries whose lease is to be renewed now."""
         renew_before = now_ms + self.lease_ms - self.renewal_interval_ms
-        return [entry for entry in list(self._held.values()) if entry.lease_until <= renew_before and not entry.lost]
+        return [entry for entry in list(self.held.values()) if entry.lease_until <= renew_before and not entry.lost]
 
     def renewal(
         self, entries: Sequence[Entry], keys: QueueKeys, group: bytes, consumer: bytes, profile: ServerProfile
@@ -105,8 +105,8 @@ class LeaseBook:
         lost = []
         for entry, flag in zip(entries, flags, strict=True):
             if flag:
-                entry.lease_until = sent_at_ms + self.lease_ms
-            elif entry.entry_id in self._held and entry.entry_id not in self._settling:
+                entry.lease_until = self.lease_from(sent_at_ms)
+            elif entry.entry_id in self.held and entry.entry_id not in self._settling:
                 entry.lost = True
                 lost.append(entry)
         return lost

@@ -22,7 +22,7 @@ from chasquimq._core.leases import LeaseBook
 from chasquimq._core.outcome import DeadLetter, Retry
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, load_script
-from chasquimq._fast import Entry, FrameBuffer, event_head, pack_command
+from chasquimq._fast import Entry, FrameBuffer, event_head, pack_command, sort_ends, strike
 from chasquimq.errors import ServerReplyError
 
 __all__ = ["Batch", "Settlement", "SettlementSettings"]
@@ -51,16 +51,14 @@ class Failure:
     end: Retry | DeadLetter
     reason: str | None
     """Text for the ``failed`` event; None when the job was refused without a run."""
-    finished_ms: int = 0
-    duration_us: int = 0
 
 
 @dataclass(slots=True)
 class Batch:
     """What one write takes along."""
 
-    started: list[tuple[Entry, int]]
-    completed: list[tuple[Entry, int, int, bytes | None]]
+    started: list[Entry]
+    completed: list[Entry]
     failures: list[Failure]
     drained_ms: int | None = None
     lost: list[Entry] = field(default_factory=list)
@@ -72,7 +70,7 @@ class Batch:
     again: list[Any] = field(default_factory=list)
 
     def entry_ids(self) -> list[bytes]:
-        ids = [row[0].entry_id for row in self.completed]
+        ids = [entry.entry_id for entry in self.completed]
         ids += [failure.entry.entry_id for failure in self.failures]
         return ids
 
@@ -85,8 +83,8 @@ class Settlement:
         self._settings = settings
         self._book = book
         self._events_head = event_head(keys.events, settings.events_max_len)
-        self._started: deque[tuple[Entry, int]] = deque()
-        self._completed: deque[tuple[Entry, int, int, bytes | None]] = deque()
+        self._started: deque[Entry] = deque()
+        self._completed: deque[Entry] = deque()
         self._failures: deque[Failure] = deque()
         self._drained_ms: int | None = None
         self._unsure: set[bytes] = set()
@@ -94,12 +92,12 @@ class Settlement:
 
     # -- noting, by consumers; each is one atomic append -----------------------------------------------------------
 
-    def started(self, entry: Entry, at_ms: int) -> None:
+    def started(self, entry: Entry) -> None:
         if self._settings.events:
-            self._started.append((entry, at_ms))
+            self._started.append(entry)
 
-    def completed(self, entry: Entry, at_ms: int, duration_us: int, result: bytes | None) -> None:
-        self._completed.append((entry, at_ms, duration_us, result))
+    def completed(self, entry: Entry) -> None:
+        self._completed.append(entry)
 
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -145,24 +143,15 @@ class Settlement:
                 # Best effort: a full server refuses events and nothing else is concerned.
                 commands = events.commands
                 calls.append(Call("worker.events", events.take(), _ignore, commands, idempotent=True))
-        certain: list[Entry] = []
-        doubtful: list[Entry] = []
-        with_result: list[tuple[Entry, bytes]] = []
-        is_certain = self._book.is_certain
-        for row in batch.completed:
-            entry, _, _, result = row
-            if result is not None:
-                with_result.append((entry, result))
-            elif profile.has_xackdel and is_certain(entry, now_ms):
-                certain.append(entry)
-            else:
-                doubtful.append(entry)
+        certain, doubtful, with_result = sort_ends(batch.completed, self._book.certain_after(now_ms))
+        if not profile.has_xackdel:
+            certain, doubtful = [], certain + doubtful
         for part in _parts(certain, ACKS_PER_COMMAND):
             calls.append(self._plain_ack(batch, part))
         for part in _parts(doubtful, ACKS_PER_COMMAND):
             calls.append(self._owned_ack(batch, part, profile))
-        for rows in _parts(with_result, ROWS_PER_SCRIPT):
-            calls.append(self._complete(batch, rows, profile))
+        for part in _parts(with_result, ROWS_PER_SCRIPT):
+            calls.append(self._complete(batch, part, profile))
         retries = [failure for failure in batch.failures if isinstance(failure.end, Retry)]
         dead = [failure for failure in batch.failures if isinstance(failure.end, DeadLetter)]
         for failures in _parts(retries, ROWS_PER_SCRIPT):
@@ -183,10 +172,8 @@ class Settlement:
     def _events(self, batch: Batch) -> FrameBuffer:
         buffer = FrameBuffer()
         head = self._events_head
-        for entry, at_ms in batch.started:
-            buffer.active(head, entry.job_id, at_ms, entry.name.encode(), entry.attempt + 1)
-        for entry, at_ms, duration_us, _ in batch.completed:
-            buffer.completed(head, entry.job_id, at_ms, entry.name.encode(), entry.attempt + 1, duration_us)
+        buffer.active_events(head, batch.started)
+        buffer.completed_events(head, batch.completed)
         for failure in batch.failures:
             if failure.reason is not None:
                 buffer.command(self._failed_event(failure, failure.reason))
@@ -203,14 +190,14 @@ class Settlement:
         entry = failure.entry
         name: list[Argument] = [b"n", entry.name] if entry.name else []
         return [
-            *self._event_start("failed", entry.job_id, failure.finished_ms),
+            *self._event_start("failed", entry.job_id, entry.finished_on),
             *name,
             b"attempt",
             entry.attempt + 1,
             b"reason",
             reason,
             b"duration_us",
-            failure.duration_us,
+            entry.duration_us,
         ]
 
     def _plain_ack(self, batch: Batch, entries: list[Entry]) -> Call[None]:
@@ -228,13 +215,14 @@ class Settlement:
         ]
         return self._scripted("ack_owned", [self._keys.stream], arguments, batch, entries, profile)
 
-    def _complete(self, batch: Batch, rows: list[tuple[Entry, bytes]], profile: ServerProfile) -> Call[None]:
+    def _complete(self, batch: Batch, entries: list[Entry], profile: ServerProfile) -> Call[None]:
         settings = self._settings
-        keys = [self._keys.stream, *(self._keys.result(entry.job_id) for entry, _ in rows)]
+        keys = [self._keys.stream, *(self._keys.result(entry.job_id) for entry in entries)]
         arguments: list[Argument] = [settings.group, settings.consumer, settings.result_ttl_s]
-        for entry, result in rows:
-            arguments += [entry.entry_id, result]
-        return self._scripted("complete_jobs", keys, arguments, batch, [entry for entry, _ in rows], profile)
+        for entry in entries:
+            assert entry.result is not None  # noqa: S101 - sorted by the caller
+            arguments += [entry.entry_id, entry.result]
+        return self._scripted("complete_jobs", keys, arguments, batch, entries, profile)
 
     def _retry(self, batch: Batch, failures: list[Failure], profile: ServerProfile) -> Call[None]:
         settings, keys = self._settings, self._keys
@@ -295,7 +283,7 @@ class Settlement:
 
     def _booking(self, batch: Batch, entries: list[Entry], rows: Sequence[Any]) -> Callable[[list[Reply]], None]:
         """Books one reply: a list with a state per entry, or one error for all of them."""
-        drop, unsure = self._book.drop, self._unsure
+        held, unsure = self._book.held, self._unsure
 
         def parse(replies: list[Reply]) -> None:
             states = replies[0]
@@ -309,20 +297,18 @@ class Settlement:
                     concerned = {entry.entry_id for entry in entries}
                     batch.again += [row for row in rows if _entry_of(row).entry_id in concerned]
                     return
-            for entry, state in zip(entries, states, strict=True):
-                drop(entry.entry_id)
-                if state == 1 and not unsure:
-                    continue
-                if entry.entry_id in unsure:
-                    unsure.discard(entry.entry_id)
-                elif state != 1:
+            odd = strike(held, entries, states)
+            for entry, state in odd:
+                if entry.entry_id not in unsure:
                     (batch.unstored if state == 2 else batch.lost).append(entry)
+            if unsure:
+                unsure.difference_update(entry.entry_id for entry in entries)
 
         return parse
 
 
 def _entry_of(row: Any) -> Entry:
-    entry: Entry = row.entry if isinstance(row, Failure) else row[0]
+    entry: Entry = row.entry if isinstance(row, Failure) else row
     return entry
 
 

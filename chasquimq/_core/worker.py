@@ -28,7 +28,7 @@ from chasquimq._core.reading import Intake, Reading
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
 from chasquimq._core.worker_settings import WorkerSettings
-from chasquimq._fast import Entry, decode_payload, encode_payload
+from chasquimq._fast import Entry, begin_job, decode_payload, encode_payload, end_job, take_in
 from chasquimq.errors import LeaseLostError, PayloadEncodeError
 from chasquimq.job import BaseJob
 
@@ -113,19 +113,15 @@ class WorkerCore(Generic[JobT]):
             # They are not run here; whoever reads next takes over those that nobody has.
             logger.warning("dropped %d entries that arrived later than their lease allows", len(entries))
             return 0
-        book, retry, ready = self.book, self.settings.retry, self.ready
-        count = 0
-        for entry in entries:
-            if entry.entry_id in book:
-                continue  # our own entry again: it is being worked on
-            book.take(entry, sent_at_ms)
+        ready = self.ready
+        waiting = len(ready)
+        lease_until = self.book.lease_from(sent_at_ms)
+        retry = self.settings.retry
+        for entry in take_in(entries, self.book.held, ready, lease_until, retry.max_attempts):
             refusal = admit(entry, retry)
-            if refusal is None:
-                ready.append(entry)
-                count += 1
-            else:
+            if refusal is not None:
                 self._refuse(entry, refusal)
-        return count
+        return len(ready) - waiting if len(ready) > waiting else 0
 
     def _refuse(self, entry: Entry, end: DeadLetter) -> None:
         logger.warning("entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail)
@@ -140,16 +136,8 @@ class WorkerCore(Generic[JobT]):
         if self.book.has_begun_to_doubt(entry, now):
             self.book.drop(entry.entry_id)
             return None
-        job = self._job_class.__new__(self._job_class)
-        job.id = entry.job_id
-        job.name = entry.name
-        job.timestamp = entry.created_at_ms
-        job.attempts_made = entry.attempt + 1
-        job.deliveries = entry.deliveries
-        job._entry = entry
-        job.processed_on = at = clock.wall_ms()
-        job._started_ms = now
-        self.settlement.started(entry, at)
+        job = begin_job(self._job_class, entry, clock.wall_ms(), now)
+        self.settlement.started(entry)
         try:
             job.data = decode_payload(entry.payload)
         except ValueError as error:
@@ -163,17 +151,13 @@ class WorkerCore(Generic[JobT]):
 
     def complete(self, job: JobT, result: Any) -> None:
         """The handler returned."""
-        entry = job._entry
-        assert entry is not None  # noqa: S101 - set by start()
-        elapsed_ms = self._clock.monotonic_ms() - job._started_ms
+        entry = end_job(job, self._clock.monotonic_ms())
         job.returnvalue = result
-        job.finished_on = at = (job.processed_on or 0) + int(elapsed_ms)
-        stored = None
         if result is not None and self.settings.store_results:
-            stored = self._encode_result(job, result)
+            entry.result = self._encode_result(job, result)
         if self._listens("completed"):
             self._emit("completed", job, result, "")
-        self.settlement.completed(entry, at, int(elapsed_ms * 1000), stored)
+        self.settlement.completed(entry)
         self._ended = next(self._ends)
 
     def _encode_result(self, job: JobT, result: Any) -> bytes | None:
@@ -188,11 +172,8 @@ class WorkerCore(Generic[JobT]):
 
     def fail(self, job: JobT, error: BaseException) -> None:
         """The handler raised."""
-        entry = job._entry
-        assert entry is not None  # noqa: S101 - set by start()
-        elapsed_ms = self._clock.monotonic_ms() - job._started_ms
+        entry = end_job(job, self._clock.monotonic_ms())
         job.failed_reason = reason = error_text(error)
-        job.finished_on = at = (job.processed_on or 0) + int(elapsed_ms)
         end = after_failure(entry, error, self.settings.retry, self._draw())
         if isinstance(end, DeadLetter):
             logger.warning(
@@ -207,7 +188,7 @@ class WorkerCore(Generic[JobT]):
             logger.info("job %s (%r) failed and runs again in %d ms: %s", job.id, job.name, end.wait_ms, reason)
         if self._listens("failed"):
             self._emit("failed", job, error, "")
-        self.settlement.failed(Failure(entry, end, reason, at, int(elapsed_ms * 1000)))
+        self.settlement.failed(Failure(entry, end, reason))
         self._ended = next(self._ends)
 
     def progressed(self, job: JobT, progress: Any) -> None:

@@ -14,7 +14,7 @@ def _compiled_modules_load() -> bool:
     if os.environ.get("CHASQUIMQ_PURE") == "1":
         return False
     try:
-        for name in ("backoff", "entries", "envelope", "frames", "payload", "ulid"):
+        for name in ("backoff", "entries", "envelope", "frames", "job_state", "ledger", "payload", "ulid"):
             import_module(f"chasquimq._fast.{name}")
     except ImportError:
         return False
@@ -36,6 +36,8 @@ if not TYPE_CHECKING and _compiled_modules_load():
         with_attempt,
     )
     from chasquimq._fast.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
+    from chasquimq._fast.job_state import JobState, begin_job, end_job
+    from chasquimq._fast.ledger import sort_ends, strike, take_in
     from chasquimq._fast.payload import decode_payload, encode_payload
     from chasquimq._fast.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
@@ -53,6 +55,8 @@ else:
         with_attempt,
     )
     from chasquimq._fast._pure.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
+    from chasquimq._fast._pure.job_state import JobState, begin_job, end_job
+    from chasquimq._fast._pure.ledger import sort_ends, strike, take_in
     from chasquimq._fast._pure.payload import decode_payload, encode_payload
     from chasquimq._fast._pure.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
@@ -65,7 +69,9 @@ __all__ = [
     "Envelope",
     "FrameBuffer",
     "JobHead",
+    "JobState",
     "backoff_ms",
+    "begin_job",
     "decode_envelope",
     "decode_member",
     "decode_payload",
@@ -73,6 +79,7 @@ __all__ = [
     "encode_member",
     "encode_payload",
     "encode_retry",
+    "end_job",
     "event_head",
     "frame_job",
     "mint_ulid",
@@ -80,6 +87,9 @@ __all__ = [
     "pack_command",
     "parse_entries",
     "parse_entry_list",
+    "sort_ends",
+    "strike",
+    "take_in",
     "ulid_timestamp_ms",
     "with_attempt",
 ]

@@ -29,27 +29,11 @@ cdef str NO_PAYLOAD_DETAIL = "missing or non-bytes payload field"
 @cython.no_gc
 @cython.freelist(256)
 cdef class Entry:
-    """One stream entry, decoded. Read-only but for ``lease_until`` and ``lost``, which belong to the worker.
+    """One stream entry, decoded. Read-only but for the fields of its run, which belong to the worker.
 
     ``fault`` is None for an entry that can run, else the reason it goes to the dead-letter queue with:
     ``malformed``, ``oversize_payload`` or ``decode_failed``; ``raw`` is then all there is of the job.
     """
-
-    cdef readonly bytes entry_id
-    cdef readonly str job_id
-    cdef readonly bytes payload
-    cdef readonly str name
-    cdef readonly uint64_t created_at_ms
-    cdef readonly uint64_t attempt
-    cdef readonly object max_attempts
-    cdef readonly tuple backoff
-    cdef readonly bytes raw
-    cdef readonly uint64_t deliveries
-    cdef readonly uint64_t idle_ms
-    cdef readonly str fault
-    cdef readonly str detail
-    cdef public double lease_until
-    cdef public bint lost
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from chasquimq._fast.wire cimport (
     EnvelopeView,
     binary_header_size,
+    distance,
     put_binary_header,
     put_bytes,
     put_double,
@@ -216,7 +217,7 @@ cdef bytes retry_of(object max_attempts, tuple backoff):
         else:
             at = put_double(at, multiplier)
         at = put_optional(at, "jitter_ms", jitter_ms, U64_MAX)
-    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(retry), at - <uint8_t*>PyBytes_AS_STRING(retry))
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(retry), distance(PyBytes_AS_STRING(retry), at))
 
 
 cdef uint8_t* put_optional(uint8_t* at, str what, object value, uint64_t limit) except NULL:

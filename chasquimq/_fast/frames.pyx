@@ -10,9 +10,11 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_CheckExact
 from libc.stdint cimport uint8_t, uint64_t
 
+from chasquimq._fast.entries cimport Entry
 from chasquimq._fast.envelope cimport unsigned
 from chasquimq._fast.wire cimport (
     binary_header_size,
+    distance,
     put_binary_header,
     put_bytes,
     put_text_header,
@@ -165,23 +167,62 @@ cdef class FrameBuffer:
         """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
         self.event(head, COMPLETED, job_id, ts_ms, name, attempt, unsigned("duration_us", duration_us, U64_MAX))
 
+    def active_events(self, bytes head not None, list entries not None):
+        """Appends ``active`` for each entry, with what the entry says of its run."""
+        cdef Entry entry
+        for entry in entries:
+            self.event_of(head, ACTIVE, entry, entry.started_on, False)
+
+    def completed_events(self, bytes head not None, list entries not None):
+        """Appends ``completed`` for each entry, with what the entry says of its run."""
+        cdef Entry entry
+        for entry in entries:
+            self.event_of(head, COMPLETED, entry, entry.finished_on, True)
+
+    cdef int event_of(self, bytes head, bytes event, Entry entry, uint64_t ts, bint timed) except -1:
+        cdef Py_ssize_t name_size
+        cdef const char* name = PyUnicode_AsUTF8AndSize(entry.name, &name_size)
+        return self.put_event(
+            head, event, entry.job_id, ts, name, name_size, entry.attempt + 1, timed, entry.duration_us
+        )
+
     cdef int event(
         self, bytes head, bytes event, str job_id, object ts_ms, bytes name, object attempt, object duration_us
     ) except -1:
+        cdef bint timed = duration_us is not None
+        return self.put_event(
+            head,
+            event,
+            job_id,
+            unsigned("ts_ms", ts_ms, U64_MAX),
+            PyBytes_AS_STRING(name),
+            PyBytes_GET_SIZE(name),
+            unsigned("attempt", attempt, U64_MAX),
+            timed,
+            duration_us if timed else 0,
+        )
+
+    cdef int put_event(
+        self,
+        bytes head,
+        bytes event,
+        str job_id,
+        uint64_t ts,
+        const char* name,
+        Py_ssize_t name_size,
+        uint64_t run,
+        bint timed,
+        uint64_t duration,
+    ) except -1:
         cdef Py_ssize_t job_id_size
         cdef const char* job_id_start = PyUnicode_AsUTF8AndSize(job_id, &job_id_size)
-        cdef Py_ssize_t name_size = PyBytes_GET_SIZE(name)
-        cdef uint64_t ts = unsigned("ts_ms", ts_ms, U64_MAX)
-        cdef uint64_t run = unsigned("attempt", attempt, U64_MAX)
-        cdef bint timed = duration_us is not None
-        cdef uint64_t duration = duration_us if timed else 0
         cdef uint8_t* at = self.room(PyBytes_GET_SIZE(head) + job_id_size + name_size + EVENT_OVERHEAD)
         at = put_line(at, b"*", 14 + 2 * (name_size > 0) + 2 * timed)
         at = put_constant(put_constant(at, head), event)
         at = put_bulk(at, job_id_start, job_id_size)
         at = put_number(put_constant(at, FIELD_TS), ts)
         if name_size:
-            at = put_bulk(put_constant(at, FIELD_N), PyBytes_AS_STRING(name), name_size)
+            at = put_bulk(put_constant(at, FIELD_N), name, name_size)
         at = put_number(put_constant(at, FIELD_ATTEMPT), run)
         if timed:
             at = put_number(put_constant(at, FIELD_DURATION), duration)
@@ -206,7 +247,7 @@ cdef class FrameBuffer:
         return self.data + self.size
 
     cdef void close(self, uint8_t* end, Py_ssize_t commands) noexcept:
-        self.size = end - self.data
+        self.size = distance(self.data, end)
         self.commands += commands
 
 
@@ -276,7 +317,7 @@ cdef bytes decimal_of(object value):
     cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow or number < 0:
         return b"%d" % value
-    return PyBytes_FromStringAndSize(<const char*>digits, put_digits(digits, <uint64_t>number) - digits)
+    return PyBytes_FromStringAndSize(<const char*>digits, distance(digits, put_digits(digits, <uint64_t>number)))
 
 
 cdef Py_ssize_t command_size(list parts) except -1:

@@ -21,6 +21,7 @@ from libc.string cimport memcpy
 
 from chasquimq._fast.wire cimport (
     Cursor,
+    distance,
     has,
     put_big_endian,
     put_binary_header,
@@ -182,7 +183,7 @@ cdef inline bint write_text(Writer* writer, PyObject* item) noexcept:
     at = room(writer, 5 + size)
     if at is NULL or <uint64_t>size > LONGEST:
         return False
-    writer.size = put_bytes(put_text_header(at, size), start, size) - writer.data
+    writer.size = distance(writer.data, put_bytes(put_text_header(at, size), start, size))
     return True
 
 
@@ -191,7 +192,7 @@ cdef inline bint write_binary(Writer* writer, PyObject* item) noexcept:
     cdef uint8_t* at = room(writer, 5 + size)
     if at is NULL or <uint64_t>size > LONGEST:
         return False
-    writer.size = put_bytes(put_binary_header(at, size), PyBytes_AS_STRING(<object>item), size) - writer.data
+    writer.size = distance(writer.data, put_bytes(put_binary_header(at, size), PyBytes_AS_STRING(<object>item), size))
     return True
 
 
@@ -199,7 +200,7 @@ cdef inline bint write_float(Writer* writer, PyObject* item) noexcept:
     cdef uint8_t* at = room(writer, 9)
     if at is NULL:
         return False
-    writer.size = put_double(at, PyFloat_AS_DOUBLE(<object>item)) - writer.data
+    writer.size = distance(writer.data, put_double(at, PyFloat_AS_DOUBLE(<object>item)))
     return True
 
 
@@ -210,9 +211,9 @@ cdef inline bint write_integer(Writer* writer, PyObject* item) noexcept:
     if at is NULL or overflow:
         return False
     if value >= 0:
-        writer.size = put_unsigned(at, <uint64_t>value) - writer.data
+        writer.size = distance(writer.data, put_unsigned(at, <uint64_t>value))
     else:
-        writer.size = put_negative(at, value) - writer.data
+        writer.size = distance(writer.data, put_negative(at, value))
     return True
 
 
@@ -240,7 +241,7 @@ cdef bint write_array(Writer* writer, PyObject* items, int depth) noexcept:
     cdef uint8_t* at = room(writer, 5)
     if at is NULL or <uint64_t>size > LONGEST:
         return False
-    writer.size = put_header(at, <uint64_t>size, 0x90, 16, 0, 0xDC) - writer.data
+    writer.size = distance(writer.data, put_header(at, <uint64_t>size, 0x90, 16, 0, 0xDC))
     for index in range(size):
         if not write_item(writer, list_item(items, index) if is_list else tuple_item(items, index), depth):
             return False
@@ -255,7 +256,7 @@ cdef bint write_map(Writer* writer, PyObject* mapping, int depth) noexcept:
     cdef uint8_t* at = room(writer, 5)
     if at is NULL or <uint64_t>size > LONGEST:
         return False
-    writer.size = put_header(at, <uint64_t>size, 0x80, 16, 0, 0xDE) - writer.data
+    writer.size = distance(writer.data, put_header(at, <uint64_t>size, 0x80, 16, 0, 0xDE))
     while PyDict_Next(<object>mapping, &position, &key, &value):
         if not write_item(writer, key, depth) or not write_item(writer, value, depth):
             return False

@@ -4,8 +4,13 @@
 # then asks the pure-Python twin, which knows every accepted form and every error text. So nothing here needs to be
 # complete; it must only never accept what the twin refuses or read past the end.
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
+
+# Written out, because Cython's overflow check of the debug build does not understand the difference of pointers.
+cdef inline Py_ssize_t distance(const void* start, const void* end) noexcept nogil:
+    return <Py_ssize_t>(<uintptr_t>end - <uintptr_t>start)
+
 
 # ---- writing: each function writes at `to` and returns the byte behind it -------------------------------------
 
@@ -103,7 +108,7 @@ cdef struct Cursor:
 
 
 cdef inline bint has(Cursor* cursor, uint64_t size) noexcept nogil:
-    return <uint64_t>(cursor.end - cursor.at) >= size
+    return <uint64_t>distance(cursor.at, cursor.end) >= size
 
 
 # `size` bytes as a number; the caller has made sure that they are there.

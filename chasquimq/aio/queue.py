@@ -126,8 +126,8 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         """
         # The plain add is the one that is called a million times: it builds no options.
         if (
-            opts is None and delay is None and attempts is None and backoff is None and job_id is None and repeat is None
-            and repeat_job_key is None and priority is None and lifo is None and timestamp is None
+            opts is None and delay is None and attempts is None and backoff is None and job_id is None
+            and repeat is None and repeat_job_key is None and priority is None and lifo is None and timestamp is None
             and parent is None and remove_on_complete is None and remove_on_fail is None
         ):  # fmt: skip
             return await self._add(name, data, self._producing.settings.defaults)

@@ -17,7 +17,7 @@ _COUNTER_MAX = 2**63 - 1
 
 
 class Entry:
-    """One stream entry, decoded. Read-only but for ``lease_until`` and ``lost``, which belong to the worker.
+    """One stream entry, decoded. Read-only but for the fields of its run, which belong to the worker.
 
     ``fault`` is None for an entry that can run, else the reason it goes to the dead-letter queue with:
     ``malformed``, ``oversize_payload`` or ``decode_failed``; ``raw`` is then all there is of the job.
@@ -29,8 +29,10 @@ class Entry:
         "created_at_ms",
         "deliveries",
         "detail",
+        "duration_us",
         "entry_id",
         "fault",
+        "finished_on",
         "idle_ms",
         "job_id",
         "lease_until",
@@ -39,6 +41,8 @@ class Entry:
         "name",
         "payload",
         "raw",
+        "result",
+        "started_on",
     )
 
     def __init__(
@@ -73,6 +77,10 @@ class Entry:
         self.detail: Final = detail
         self.lease_until: float = 0.0
         self.lost: bool = False
+        self.started_on: int = 0
+        self.finished_on: int = 0
+        self.duration_us: int = 0
+        self.result: bytes | None = None
 
     def __repr__(self) -> str:
         state = f"attempt={self.attempt}" if self.fault is None else f"fault={self.fault}"

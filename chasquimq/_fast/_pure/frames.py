@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from chasquimq._fast._pure.entries import Entry
 from chasquimq._fast._pure.envelope import check_unsigned, encode_envelope
 
 Argument: TypeAlias = bytes | bytearray | memoryview | str | int | float
@@ -125,6 +126,17 @@ class FrameBuffer:
         """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
         duration = b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us)
         self._append(_event(16, head, b"completed", job_id, ts_ms, name, attempt) + duration, 1)
+
+    def active_events(self, head: bytes, entries: list[Entry]) -> None:
+        """Appends ``active`` for each entry, with what the entry says of its run."""
+        for entry in entries:
+            self.active(head, entry.job_id, entry.started_on, entry.name.encode(), entry.attempt + 1)
+
+    def completed_events(self, head: bytes, entries: list[Entry]) -> None:
+        """Appends ``completed`` for each entry, with what the entry says of its run."""
+        for entry in entries:
+            run = entry.attempt + 1
+            self.completed(head, entry.job_id, entry.finished_on, entry.name.encode(), run, entry.duration_us)
 
     def _append(self, data: bytes, commands: int) -> None:
         self._buffer += data

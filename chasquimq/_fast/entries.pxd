@@ -1,0 +1,27 @@
+# The layout of an entry, for the modules that go through many of them.
+
+from libc.stdint cimport uint64_t
+
+
+cdef class Entry:
+    # What the stream says.
+    cdef readonly bytes entry_id
+    cdef readonly str job_id
+    cdef readonly bytes payload
+    cdef readonly str name
+    cdef readonly uint64_t created_at_ms
+    cdef readonly uint64_t attempt
+    cdef readonly object max_attempts
+    cdef readonly tuple backoff
+    cdef readonly bytes raw
+    cdef readonly uint64_t deliveries
+    cdef readonly uint64_t idle_ms
+    cdef readonly str fault
+    cdef readonly str detail
+    # What the worker notes of its run: lease (monotonic ms), start and end (epoch ms), the encoded result.
+    cdef public double lease_until
+    cdef public bint lost
+    cdef public uint64_t started_on
+    cdef public uint64_t finished_on
+    cdef public uint64_t duration_us
+    cdef public bytes result
