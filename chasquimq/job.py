@@ -23,6 +23,8 @@ _NO_OPTIONS = JobsOptions()
 class BaseJob(JobState, Generic[DataT, ResultT]):
     """The properties of a job, the same in both frontends; the values themselves are kept by ``JobState``."""
 
+    __slots__ = ()
+
     id: str
     """A generated ULID, or the caller's ``job_id``; the resolved spec key for a repeatable job."""
     name: str

@@ -137,6 +137,7 @@ class WorkerCore(Generic[JobT]):
             self.book.drop(entry.entry_id)
             return None
         job = begin_job(self._job_class, entry, clock.wall_ms(), now)
+        job._progress_sink = self
         self.settlement.started(entry)
         try:
             job.data = decode_payload(entry.payload)

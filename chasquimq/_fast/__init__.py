@@ -14,7 +14,7 @@ def _compiled_modules_load() -> bool:
     if os.environ.get("CHASQUIMQ_PURE") == "1":
         return False
     try:
-        for name in ("backoff", "entries", "envelope", "frames", "job_state", "ledger", "payload", "ulid"):
+        for name in ("backoff", "clock", "entries", "envelope", "frames", "job_state", "ledger", "payload", "ulid"):
             import_module(f"chasquimq._fast.{name}")
     except ImportError:
         return False
@@ -25,6 +25,7 @@ IMPLEMENTATION: Literal["cython", "python"]
 
 if not TYPE_CHECKING and _compiled_modules_load():
     from chasquimq._fast.backoff import BackoffTuple, backoff_ms
+    from chasquimq._fast.clock import monotonic_ms, wall_ms
     from chasquimq._fast.entries import Entry, parse_entries, parse_entry_list
     from chasquimq._fast.envelope import (
         Envelope,
@@ -44,6 +45,7 @@ if not TYPE_CHECKING and _compiled_modules_load():
     IMPLEMENTATION = "cython"
 else:
     from chasquimq._fast._pure.backoff import BackoffTuple, backoff_ms
+    from chasquimq._fast._pure.clock import monotonic_ms, wall_ms
     from chasquimq._fast._pure.entries import Entry, parse_entries, parse_entry_list
     from chasquimq._fast._pure.envelope import (
         Envelope,
@@ -84,6 +86,7 @@ __all__ = [
     "frame_job",
     "mint_ulid",
     "mint_ulids",
+    "monotonic_ms",
     "pack_command",
     "parse_entries",
     "parse_entry_list",
@@ -91,5 +94,6 @@ __all__ = [
     "strike",
     "take_in",
     "ulid_timestamp_ms",
+    "wall_ms",
     "with_attempt",
 ]

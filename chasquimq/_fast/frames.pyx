@@ -12,6 +12,16 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from chasquimq._fast.entries cimport Entry
 from chasquimq._fast.envelope cimport unsigned
+from chasquimq._fast.resp cimport (
+    bulk_size,
+    digits_of,
+    put_bulk,
+    put_constant,
+    put_digits,
+    put_end,
+    put_line,
+    put_number,
+)
 from chasquimq._fast.wire cimport (
     binary_header_size,
     distance,
@@ -249,52 +259,6 @@ cdef class FrameBuffer:
     cdef void close(self, uint8_t* end, Py_ssize_t commands) noexcept:
         self.size = distance(self.data, end)
         self.commands += commands
-
-
-# ---- pieces of RESP --------------------------------------------------------------------------------------------
-
-cdef inline int digits_of(uint64_t value) noexcept:
-    cdef int digits = 1
-    while value > 9:
-        value //= 10
-        digits += 1
-    return digits
-
-
-cdef inline uint8_t* put_digits(uint8_t* at, uint64_t value) noexcept:
-    cdef int digits = digits_of(value)
-    cdef int index
-    for index in range(digits - 1, -1, -1):
-        at[index] = <uint8_t>(48 + value % 10)
-        value //= 10
-    return at + digits
-
-
-cdef inline uint8_t* put_end(uint8_t* at) noexcept:
-    at[0] = 13
-    at[1] = 10
-    return at + 2
-
-
-cdef inline uint8_t* put_line(uint8_t* at, char mark, Py_ssize_t value) noexcept:
-    at[0] = <uint8_t>mark
-    return put_end(put_digits(at + 1, <uint64_t>value))
-
-
-cdef inline uint8_t* put_bulk(uint8_t* at, const void* data, Py_ssize_t size) noexcept:
-    return put_end(put_bytes(put_line(at, b"$", size), data, size))
-
-
-cdef inline Py_ssize_t bulk_size(Py_ssize_t size) noexcept:
-    return 1 + digits_of(<uint64_t>size) + 2 + size + 2
-
-
-cdef inline uint8_t* put_number(uint8_t* at, uint64_t value) noexcept:
-    return put_end(put_digits(put_line(at, b"$", digits_of(value)), value))
-
-
-cdef inline uint8_t* put_constant(uint8_t* at, bytes constant) noexcept:
-    return put_bytes(at, PyBytes_AS_STRING(constant), PyBytes_GET_SIZE(constant))
 
 
 # ---- commands --------------------------------------------------------------------------------------------------

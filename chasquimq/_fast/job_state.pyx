@@ -28,7 +28,8 @@ cdef class JobState:
     cdef public object _progress_sink
     cdef public double _started_ms
 
-    def __cinit__(self, *_arguments, **_keywords):
+    # Without arguments of its own, __cinit__ lets a subclass have whatever constructor it wants.
+    def __cinit__(self):
         self.id = self.name = ""
         self.timestamp = self.delay = self.progress = 0
 

@@ -1,22 +1,14 @@
-"""The system's clocks, for ``_core`` to be given."""
+"""The system's clocks as an object, for ``_core`` to be given."""
 
 from __future__ import annotations
 
-import time
+from chasquimq._fast import monotonic_ms, wall_ms
 
 __all__ = ["SystemClock"]
-
-_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""CLOCK_BOOTTIME goes on while the machine sleeps, as leases on the server do."""
 
 
 class SystemClock:
     """Implements ``_core.clock.Clock``."""
 
-    @staticmethod
-    def wall_ms() -> int:
-        return time.time_ns() // 1_000_000
-
-    @staticmethod
-    def monotonic_ms() -> float:
-        return time.clock_gettime(_STEADY) * 1000.0
+    wall_ms = staticmethod(wall_ms)
+    monotonic_ms = staticmethod(monotonic_ms)

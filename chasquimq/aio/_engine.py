@@ -127,7 +127,7 @@ class Engine:
         address = await self._client.reachable_address()
         self._housekeeper = Housekeeper(self._core, lambda: BlockingConnection.open(address), self._clock, self._report)
 
-    async def main(self) -> None:
+    async def main(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Runs all tasks until ``finish``."""
         assert self._housekeeper is not None  # noqa: S101 - open() comes first
         self._reader_ended, self._acker_ended, self._written = anyio.Event(), anyio.Event(), anyio.Event()
@@ -141,6 +141,7 @@ class Engine:
                 async with anyio.create_task_group() as self._tasks:
                     self._tasks.start_soon(self._read)
                     self._tasks.start_soon(self._ack)
+                    task_status.started()
         finally:
             self._all_ended.set()
             with anyio.CancelScope(shield=True):

@@ -18,6 +18,8 @@ __all__ = ["Job"]
 class Job(BaseJob[DataT, ResultT]):
     """What ``Queue.add`` returns and what a handler receives (product page, Job)."""
 
+    __slots__ = ()
+
     async def update_progress(self, progress: Any) -> None:
         """Reports progress: kept in ``progress`` and handed to the worker's ``progress`` listeners.
 

@@ -154,6 +154,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the worker was closed before it ran.
         """
+        if handle_signals and threading.current_thread() is not threading.main_thread():
+            raise NotSupportedError(
+                "handle_signals=True works in the main thread only: Python delivers signals there. "
+                "Call run() without it here and close() from a signal handler of your own."
+            )
         if self._has_started:
             if self._done is not None:
                 await self._done.wait()
@@ -174,16 +179,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     async def _run(self, handle_signals: bool) -> None:
         assert self._started is not None  # noqa: S101 - set by _prepare()
         assert self._done is not None  # noqa: S101 - set by _prepare()
-        if handle_signals and threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
         interrupt: BaseException | None = None
         try:
             await self._engine.open()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._engine.main)
+                await tasks.start(self._engine.main)
                 if handle_signals:
                     await tasks.start(self._handle_signals)
                 try:
@@ -266,6 +266,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
 
     async def __aenter__(self) -> Self:
         if self._settings.autorun:
+            if self._is_closing:
+                raise ClosedError("the worker was closed before it ran. Create a new one.")
             self._prepare()
             assert self._started is not None  # noqa: S101 - set by _prepare()
             self._scope = anyio.create_task_group()

@@ -155,11 +155,15 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the worker was closed before it ran.
         """
+        if handle_signals and threading.current_thread() is not threading.main_thread():
+            raise NotSupportedError(
+                "handle_signals=True works in the main thread only: Python delivers signals there. "
+                "Call run() without it here and close() from a signal handler of your own."
+            )
         with self._guard:
-            joins = self._has_started
-            self._has_started = True
-            if not joins and self._is_closing:
+            if self._is_closing and not self._has_started:
                 raise ClosedError("the worker was closed before it ran. Create a new one.")
+            joins, self._has_started = self._has_started, True
         if joins:
             self._done.wait()
         else:
@@ -248,6 +252,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
 
     def __enter__(self) -> Self:
         if self._settings.autorun:
+            if self._is_closing:
+                raise ClosedError("the worker was closed before it ran. Create a new one.")
             self._runner = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
             self._runner.start()
             self._started.wait()
@@ -271,11 +277,6 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         if not handle:
             yield
             return
-        if threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
         count = 0
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
