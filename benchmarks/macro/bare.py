@@ -68,7 +68,7 @@ class Consumption:
         self._client = client
         self._events = events
         self._stream = tag + b"stream"
-        self._read = pack(
+        self.read = pack(
             *(b"XREADGROUP", b"GROUP", b"default", b"bare", b"COUNT", READ_COUNT, b"BLOCK", 5000),
             *(b"CLAIM", LEASE_MS, b"STREAMS", self._stream, b">"),
         )
@@ -79,38 +79,32 @@ class Consumption:
 
         With one read the server is idle while the client handles a batch; with two it never is.
         """
-        client, ids = self._client, []
-        owed: deque[int] = deque()
-        """Answers to writes and then to one read, for each read that is under way."""
+        client = self._client
+        ids: list[bytes] = []
+        owed: deque[tuple[int, bool]] = deque()
+        """What the server still owes for each write: answers to acks and events, and perhaps to one read."""
         asked = 0
         while asked < jobs and len(owed) < ahead:
-            client.send(self._read)
-            owed.append(0)
+            client.send(self.read)
+            owed.append((0, True))
             asked += READ_COUNT
         while owed:
-            entries = client.receive(owed.popleft() + 1)[-1][0][1]
+            settled, has_read = owed.popleft()
+            replies = client.receive(settled + has_read)
+            if not has_read:
+                continue
+            entries = replies[-1][0][1]
             # An envelope begins with an array header and a text header of one byte each; the job id has 26 bytes.
             batch = [entry[1][1][2:28] for entry in entries]
             ids += batch
-            request, replies = self._acknowledge([entry[0] for entry in entries], batch)
-            if asked < jobs:
-                client.send(request + self._read)
-                owed.append(replies)
-                asked += READ_COUNT
-            else:
-                # The answers to a read that is under way come first.
-                later = [client.receive(count + 1)[-1] for count in owed] if owed else []
-                owed.clear()
-                client.exchange(request, replies)
-                for reply in later:
-                    rest = reply[0][1] if reply else []
-                    last = [entry[1][1][2:28] for entry in rest]
-                    ids += last
-                    if rest:
-                        client.exchange(*self._acknowledge([entry[0] for entry in rest], last))
+            request, expected = self.acknowledge([entry[0] for entry in entries], batch)
+            reads_on = asked < jobs
+            client.send(request + self.read if reads_on else request)
+            owed.append((expected, reads_on))
+            asked += READ_COUNT
         return ids
 
-    def _acknowledge(self, entry_ids: list[bytes], job_ids: list[bytes]) -> tuple[bytes, int]:
+    def acknowledge(self, entry_ids: list[bytes], job_ids: list[bytes]) -> tuple[bytes, int]:
         ack = pack(b"XACKDEL", self._stream, b"default", b"IDS", len(entry_ids), *entry_ids)
         if not self._events:
             return ack, 1

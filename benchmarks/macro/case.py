@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,12 +131,3 @@ class Case:
 
     def side(self, name: str) -> Side | None:
         return self.sides.get("aio" if name in AIO else name)
-
-
-@contextlib.contextmanager
-def waiting_event(what: str) -> Any:
-    """An event that must be set before the end of the block."""
-    event = threading.Event()
-    yield event
-    if not event.wait(FINISH_S):
-        raise Void(f"after {FINISH_S:.0f} s still waiting for {what}")

@@ -35,9 +35,7 @@ def _run(order: dict[str, Any]) -> Outcome:
     from benchmarks.macro.scenarios import case_named
 
     probe = Probe(order["host"], order["port"])
-    run = Run(
-        order["host"], order["port"], order["queue"], order["side"], order["params"], probe, Meter(probe)
-    )
+    run = Run(order["host"], order["port"], order["queue"], order["side"], order["params"], probe, Meter(probe))
     side = case_named(order["case"]).side(run.flavour)
     if side is None:
         raise ImportError("this scenario has no such side")

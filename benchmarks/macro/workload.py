@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["NAME", "frames", "fill", "payload", "queue_tag"]
+__all__ = ["NAME", "fill", "frames", "payload", "queue_tag"]
 
 NAME = "welcome"
 _FILL_DEPTH = 500
@@ -37,13 +37,13 @@ def frames(queue: str, count: int, *, retry_safe: bool = False, retry: bytes = b
         yield frame_job(head, mint_ulid(), encode_payload(payload(number)), now, name, retry)
 
 
-def fill(host: str, port: int, queue: str, count: int, *, retry: bytes = b"") -> None:
+def fill(host: str, port: int, queue: str, count: int, *, retry: bytes = b"", with_group: bool = True) -> None:
     """A backlog of ``count`` jobs, and the consumer group that reads it from the start."""
     from benchmarks.macro.bare import BareClient
 
     client = BareClient(host, port)
-    stream = queue_tag(queue) + b"stream"
-    client.command(b"XGROUP", b"CREATE", stream, b"default", b"0", b"MKSTREAM")
+    if with_group:
+        client.command(b"XGROUP", b"CREATE", queue_tag(queue) + b"stream", b"default", b"0", b"MKSTREAM")
     waiting: list[bytes] = []
     for frame in frames(queue, count, retry=retry):
         waiting.append(frame)

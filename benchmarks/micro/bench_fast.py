@@ -1,6 +1,6 @@
 """What each function of ``chasquimq._fast`` costs, compiled and as its twin.
 
-Run with ``pytest -p benchmark benchmarks/micro --benchmark-group-by=group``; each group holds the two
+Run with ``pytest -p benchmark benchmarks/micro/bench_fast.py``; each group holds the two
 implementations of one function, so that its ratio shows. Where one call is too short to time, a round makes many.
 """
 
@@ -112,7 +112,7 @@ def test_decode_member(measure, fast):
 
 
 @pytest.mark.parametrize("override", ["plain", "retry"])
-def test_parse_entries_of_100(measure, fast, override, benchmark):
+def test_parse_entries_of_100(benchmark, fast, override):
     """100 entries a call: divide by 100 for one."""
     benchmark.group = f"parse_entries of 100, {override}"
     retry = fast.envelope.encode_retry(5, BACKOFF) if override == "retry" else b""

@@ -106,6 +106,8 @@ class BulkAdd(Generic[JobT]):
             try:
                 name, data, opts = _split(row)
                 options = producing.options(opts, {}) if opts is not None or self._has_defaults else None
+                if options is not None and options.repeat is not None:
+                    raise NotSupportedError("a row of add_bulk cannot repeat; call add(..., repeat=...) for it.")
                 job = producing.new_job(name, data, options)
                 scripted = None if options is None else producing.scripted(job, profile)
             except (ChasquiError, TypeError, ValueError) as error:

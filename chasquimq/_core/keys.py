@@ -31,6 +31,7 @@ class QueueKeys:
         "promoter_lock",
         "repeat",
         "scheduler_lock",
+        "scheduler_wake",
         "stream",
         "tag",
         "wake",
@@ -57,6 +58,8 @@ class QueueKeys:
         self.scheduler_lock = self.tag + b"scheduler:lock"
         self.wake = self.tag + b"wake"
         """A list of at most one token, pushed when a delayed job becomes the earliest; the promoter waits on it."""
+        self.scheduler_wake = self.tag + b"wake:scheduler"
+        """The same for repeatable specs and the scheduler."""
 
     def dedup_marker(self, job_id: str) -> bytes:
         return self.tag + b"dlid:" + job_id.encode()

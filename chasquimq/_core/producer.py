@@ -17,8 +17,10 @@ import hiredis
 from chasquimq._core.call import Call, Reply, reply_error
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
+from chasquimq._core.repeat import RepeatSpec, spec_from_options
 from chasquimq._core.scripts import Script, load_script
 from chasquimq._fast import (
+    BackoffTuple,
     JobHead,
     encode_envelope,
     encode_member,
@@ -154,22 +156,32 @@ class Producing:
         return job
 
     def _with_options(self, name: bytes, payload: bytes, options: JobsOptions) -> NewJob:
-        if options.repeat is not None:
-            raise NotSupportedError("repeat= is not supported yet. Add the next job from the handler with delay=.")
         now = self._now_ms()
         created = now if options.timestamp is None else instant_ms("timestamp", options.timestamp)
         job_id = mint_ulid() if options.job_id is None else check_job_id(options.job_id)
         job = NewJob(job_id, name, payload, created)
         job.has_caller_id = options.job_id is not None
         job.options = options
-        attempts = options.attempts
-        if attempts is not None:
-            whole_number("attempts", attempts, minimum=1, maximum=MAX_ATTEMPTS)
-        backoff = None if options.backoff is None else to_backoff(options.backoff).to_wire()
-        job.retry = encode_retry(attempts, backoff)
+        job.retry = encode_retry(*_retry_override(options))
         if options.delay is not None:
             self._set_delay(job, options.delay, now)
         return job
+
+    def repeat_spec(self, name: str, data: object, options: JobsOptions) -> RepeatSpec:
+        """The repeatable spec of an add with ``repeat=``; delay and job_id have no meaning for it."""
+        assert options.repeat is not None  # noqa: S101 - the caller has looked
+        self.encode_name(name)
+        payload = encode_payload(data)
+        self._check_size(NewJob(mint_ulid(), b"", payload, self._now_ms()))
+        max_attempts, backoff = _retry_override(options)
+        return spec_from_options(
+            name,
+            payload,
+            options.repeat,
+            repeat_job_key=options.repeat_job_key,
+            max_attempts=max_attempts,
+            backoff=backoff,
+        )
 
     def _set_delay(self, job: NewJob, delay: Any, now: int) -> None:
         if isinstance(delay, datetime):
@@ -275,6 +287,13 @@ class Producing:
             parse,
             eval_form=lambda _: script.eval(keys, []),
         )
+
+
+def _retry_override(options: JobsOptions) -> tuple[int | None, BackoffTuple | None]:
+    attempts = options.attempts
+    if attempts is not None:
+        whole_number("attempts", attempts, minimum=1, maximum=MAX_ATTEMPTS)
+    return attempts, None if options.backoff is None else to_backoff(options.backoff).to_wire()
 
 
 def _is_duplicate(replies: list[Reply]) -> bool:

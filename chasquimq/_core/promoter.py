@@ -21,7 +21,7 @@ __all__ = ["Promoted", "Promoter"]
 
 BATCH = 256
 LOCK_TTL_S = 5
-IDLE_POLL_MS = 1_500
+IDLE_POLL_MS = 2_000
 FOREIGN_POLL_MS = 100
 FOREIGN_MEMORY_MS = 30_000
 FOLLOWER_POLL_MS = 2_000
@@ -51,6 +51,7 @@ class Promoter:
         self._events = events
         self._expected_due_ms: int | None = None
         self._foreign_until = float("-inf")
+        self._woken = False
         self.leads = False
         self.next_at = float("-inf")
 
@@ -62,8 +63,14 @@ class Promoter:
         arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH, DLQ_MAX_LEN]
         return _scripted("worker.promote", script, into, arguments)
 
-    def promoted(self, result: Promoted, now_ms: float, *, woken: bool) -> None:
-        """Books an answer and sets ``next_at``. ``woken``: a producer of ours had touched the wake key."""
+    def wake(self) -> None:
+        """A producer of ours has added a job that is due earlier than the others."""
+        self._woken = True
+        self.next_at = float("-inf")
+
+    def promoted(self, result: Promoted, now_ms: float) -> None:
+        """Books an answer and sets ``next_at``."""
+        woken, self._woken = self._woken, False
         self.leads = result.leads
         if not result.leads:
             self.next_at = now_ms + FOLLOWER_POLL_MS

@@ -25,6 +25,7 @@ from chasquimq._core.outcome import DeadLetter, admit, after_failure, error_text
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.promoter import Promoter
 from chasquimq._core.reading import Intake, Reading
+from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
 from chasquimq._core.worker_settings import WorkerSettings
@@ -72,6 +73,9 @@ class WorkerCore(Generic[JobT]):
             max_payload_bytes=settings.max_payload_bytes,
         )
         self.promoter = Promoter(keys, settings.consumer, events=settings.events)
+        self.scheduling: Scheduling | None = None
+        if settings.run_scheduler:
+            self.scheduling = Scheduling(keys, b"s-" + settings.consumer, tick_ms=settings.scheduler_tick_ms)
         self.settlement = Settlement(
             keys,
             SettlementSettings(
@@ -90,6 +94,7 @@ class WorkerCore(Generic[JobT]):
         self._ends = itertools.count(1)
         self._ended = 0
         self._has_work = False
+        self._given_up: list[bytes] = []
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -240,6 +245,18 @@ class WorkerCore(Generic[JobT]):
             self.book.drop(entry.entry_id)
             count += 1
         return count
+
+    def give_up(self, entry: Entry) -> None:
+        """A run was ended before its time: the job can be handed back, and this delivery counts."""
+        self._given_up.append(entry.entry_id)
+        self.book.drop(entry.entry_id)
+
+    def release_locks(self, profile: ServerProfile) -> list[Call[int]]:
+        """Gives the leader locks up, so that another worker leads at once."""
+        releases = [self.promoter.release(profile)]
+        if self.scheduling is not None:
+            releases.append(self.scheduling.release(profile))
+        return releases
 
     def release(self, profile: ServerProfile) -> Call[list[int]]:
         """Hands back everything that this worker owns and does not hold; deletes the consumer if that was all."""

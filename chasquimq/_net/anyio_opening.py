@@ -9,12 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import TYPE_CHECKING
 
 import anyio
 
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.opening import raise_tls_error, tls_context, tune
 from chasquimq.address import Address
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["connected_socket"]
 
@@ -23,6 +27,7 @@ BUSY_RETRY_SECONDS = 0.01
 
 async def connected_socket(address: Address) -> socket.socket:
     """A connected socket, TLS included. Raises ``RedisConnectionError`` and its kinds."""
+    context = None if address.tls is None else tls_context(address.tls)
     try:
         if address.unix_socket_path is None:
             sock = await _connected_tcp(address.host, address.port)
@@ -30,10 +35,10 @@ async def connected_socket(address: Address) -> socket.socket:
             sock = await _connected(socket.AF_UNIX, address.unix_socket_path)
     except OSError as error:
         raise unreachable_error(address.display, str(error)) from error
-    if address.tls is None:
+    if context is None:
         return sock
     try:
-        return await _secured(address, sock)
+        return await _secured(address, context, sock)
     except BaseException:
         sock.close()
         raise
@@ -70,15 +75,12 @@ async def _connected(family: int, target: object) -> socket.socket:
     return sock
 
 
-async def _secured(address: Address, sock: socket.socket) -> socket.socket:
+async def _secured(address: Address, context: ssl.SSLContext, sock: socket.socket) -> socket.socket:
     import ssl  # noqa: PLC0415  only with TLS
 
-    assert address.tls is not None  # noqa: S101  asked before
     secured = None
     try:
-        secured = tls_context(address.tls).wrap_socket(
-            sock, server_hostname=address.host, do_handshake_on_connect=False
-        )
+        secured = context.wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False)
         while True:
             try:
                 secured.do_handshake()

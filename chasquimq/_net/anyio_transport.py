@@ -24,7 +24,7 @@ import hiredis
 from chasquimq._core.call import Reply
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
-from chasquimq._net.event_loop import call_in, has_ended, running_loop
+from chasquimq._net.event_loop import call_in, running_loop
 from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
@@ -132,11 +132,6 @@ class AnyioConnection:
     def belongs_here(self) -> bool:
         """Whether the running loop, and this process, are those that opened this connection."""
         return running_loop() is self._loop and os.getpid() == self.pid
-
-    @property
-    def is_orphaned(self) -> bool:
-        """Whether the loop of this connection has ended."""
-        return has_ended(self._loop)
 
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> AnyioSlot:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.

@@ -20,7 +20,7 @@ import hiredis
 from chasquimq._core.call import Reply
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
-from chasquimq._net.event_loop import call_in, has_ended
+from chasquimq._net.event_loop import call_in
 from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
@@ -100,11 +100,6 @@ class AsyncioConnection(asyncio.BufferedProtocol):
             return asyncio.get_running_loop() is self._loop and os.getpid() == self.pid
         except RuntimeError:
             return False
-
-    @property
-    def is_orphaned(self) -> bool:
-        """Whether the loop of this connection has ended, and the connection with it."""
-        return has_ended(self._loop)
 
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> asyncio.Future[list[Reply]]:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.

@@ -231,11 +231,12 @@ class BlockingConnection:
 
 
 def _connect(address: Address) -> socket.socket:
-    sock = _connected_socket(address)
     if address.tls is None:
-        return sock
+        return _connected_socket(address)
+    context = tls_context(address.tls)
+    sock = _connected_socket(address)
     try:
-        return tls_context(address.tls).wrap_socket(sock, server_hostname=address.host)
+        return context.wrap_socket(sock, server_hostname=address.host)
     except TimeoutError:
         sock.close()
         raise connect_timeout_error(address) from None

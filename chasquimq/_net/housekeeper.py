@@ -1,6 +1,7 @@
 """The thread that keeps a worker's promises while everything else may be busy.
 
-It renews the leases of all entries in the worker's hands and, when this worker leads, promotes due jobs. It has a
+It renews the leases of all entries in the worker's hands and, when this worker leads, promotes due jobs and fires
+repeatable ones. It has a
 thread and a connection of its own in every flavour: a handler that computes for a minute or an event loop that is
 blocked stops neither. It must never touch a job or call user code other than through the worker's core.
 """
@@ -12,31 +13,21 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from chasquimq._core.call import Call, missing_scripts
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
-from chasquimq._core.reconnect import eval_request, splice, worker_delay_ms
+from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import pack_command
 from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.scheduling import fire_due, run_on
 from chasquimq.errors import ChasquiError, RedisConnectionError
 
-__all__ = ["Housekeeper", "run_on"]
+__all__ = ["Housekeeper"]
 
 logger = logging.getLogger("chasquimq.worker")
-
-T = TypeVar("T")
-
-
-def run_on(connection: BlockingConnection, call: Call[T]) -> T:
-    """Runs one Call on a connection of one's own. Nothing is sent again after a failure."""
-    replies = connection.exchange(call.request, call.replies, call.blocks_ms)
-    if missing := missing_scripts(call, replies):
-        splice(replies, missing, connection.exchange(eval_request(call, missing), len(missing)))
-    return call.parse(replies)
 
 
 class Housekeeper:
@@ -54,16 +45,16 @@ class Housekeeper:
         self._clock = clock
         self._report = report
         self._stopping = threading.Event()
-        self._promotes = True
+        self._leads = True
         self._connection: BlockingConnection | None = None
         self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def stop_promoting(self) -> None:
-        """Leases are still renewed; somebody else may lead now."""
-        self._promotes = False
+    def stop_leading(self) -> None:
+        """Leases are still renewed; promotion and schedule are left to somebody else."""
+        self._leads = False
 
     def stop(self) -> None:
         """Ends the thread, also out of a blocked read, and waits for it."""
@@ -96,41 +87,53 @@ class Housekeeper:
             self._report(error)
 
     def _keep_house(self, connection: BlockingConnection) -> None:
-        promoter = self._core.promoter
         check_ms = self._core.book.renewal_interval_ms / 2
-        woken = False
+        promoter, scheduling = self._core.promoter, self._core.scheduling
         while not self._stopping.is_set():
             self._renew(connection)
             now = self._clock.monotonic_ms()
             until = now + check_ms
-            if self._promotes:
-                if woken or promoter.next_at <= now:
-                    self._promote(connection, woken=woken)
-                    now = self._clock.monotonic_ms()
+            if self._leads:
+                if promoter.next_at <= now:
+                    self._promote(connection)
                 until = min(until, promoter.next_at)
-            woken = self._wait(connection, until - now)
+                if scheduling is not None:
+                    if scheduling.next_at <= now:
+                        fire_due(connection, scheduling, self._clock, self._report)
+                    until = min(until, scheduling.next_at)
+            self._wait(connection, until - self._clock.monotonic_ms())
 
-    def _wait(self, connection: BlockingConnection, wait_ms: float) -> bool:
-        """Waits; True when a producer reported a job that is due earlier than the ones we know."""
+    def _wait(self, connection: BlockingConnection, wait_ms: float) -> None:
+        """Waits; shorter when a producer reports something that is due earlier than what we know of."""
         if wait_ms < 1:
-            return False
-        if not (self._promotes and self._core.promoter.leads):
+            return
+        promoter, scheduling = self._core.promoter, self._core.scheduling
+        wake_keys = []
+        if self._leads and promoter.leads:
+            wake_keys.append(self._core.keys.wake)
+        if self._leads and scheduling is not None and scheduling.leads:
+            wake_keys.append(self._core.keys.scheduler_wake)
+        if not wake_keys:
             self._stopping.wait(wait_ms / 1000)
-            return False
-        request = pack_command([b"BLPOP", self._core.keys.wake, f"{wait_ms / 1000:.3f}"])
+            return
+        request = pack_command([b"BLPOP", *wake_keys, f"{wait_ms / 1000:.3f}"])
         reply = connection.exchange(request, 1, int(wait_ms) + 1)[0]
-        return isinstance(reply, list)
+        if isinstance(reply, list):
+            if reply[0] == self._core.keys.wake:
+                promoter.wake()
+            elif scheduling is not None:
+                scheduling.wake()
 
-    def _promote(self, connection: BlockingConnection, *, woken: bool) -> None:
-        promoter, profile = self._core.promoter, connection.profile
+    def _promote(self, connection: BlockingConnection) -> None:
+        promoter = self._core.promoter
         try:
-            result = run_on(connection, promoter.promote(profile))
+            result = run_on(connection, promoter.promote(connection.profile))
         except RedisConnectionError:
             raise
         except ChasquiError:
             promoter.failed(self._clock.monotonic_ms())
             raise
-        promoter.promoted(result, self._clock.monotonic_ms(), woken=woken)
+        promoter.promoted(result, self._clock.monotonic_ms())
         if result.set_aside:
             logger.error("%d malformed delayed jobs were moved to the dead-letter queue", result.set_aside)
         follow_up = promoter.follow_up(result)

@@ -153,9 +153,11 @@ def silent_error(address: Address, waited_ms: float) -> RedisTimeoutError:
 
 def connect_timeout_error(address: Address) -> RedisTimeoutError:
     """Connecting, the handshake included, took too long."""
+    # A Redis port without TLS waits in silence for the end of what it takes for a command.
+    doubt = "whether this port speaks TLS" if address.tls else "whether this port wants TLS (rediss://)"
     return RedisTimeoutError(
-        f"Cannot connect to {address.display}: no answer within {address.connect_timeout_ms} ms. Nothing was "
-        "sent to it yet. Check the address and firewalls between; the limit is connect_timeout_ms."
+        f"Cannot connect to {address.display}: no answer within {address.connect_timeout_ms} ms. No command was "
+        f"sent. Check the address, firewalls between, and {doubt}; the limit is connect_timeout_ms."
     )
 
 

@@ -24,7 +24,7 @@ from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import connect_delay_ms, eval_request, lost_call_error, may_resend, splice
 from chasquimq._net.anyio_transport import AnyioConnection, AnyioSlot
 from chasquimq._net.asyncio_transport import AsyncioConnection
-from chasquimq._net.event_loop import is_asyncio, running_loop
+from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
 from chasquimq.address import Address
 from chasquimq.errors import ClosedError, RedisConnectionError
 
@@ -217,8 +217,10 @@ class Client:
         """Programs that call asyncio.run() again and again leave a loop behind each time."""
         for loop, home in list(self._homes.items()):
             connection = home.connection
-            if connection is None or connection.pid != os.getpid() or connection.is_orphaned:
+            if has_ended(loop) or (connection is not None and connection.pid != os.getpid()):
                 self._homes.pop(loop, None)
+                if connection is not None:
+                    connection.abort_from_elsewhere()
 
     def _check_open(self) -> None:
         if self._is_closed:

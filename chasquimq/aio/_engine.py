@@ -244,7 +244,7 @@ class Engine:
                 except BaseException as error:
                     if self._is_cancelled(error):
                         if not self._runs_in_threads:  # a thread goes on, so its entry stays leased
-                            core.book.drop(entry.entry_id)
+                            core.give_up(entry)
                         raise
                     fail(job, error)
                 else:
@@ -387,7 +387,7 @@ class Engine:
         self._consuming_ends = True
         self._reading_ends = True
         if self._housekeeper is not None:
-            self._housekeeper.stop_promoting()
+            self._housekeeper.stop_leading()
         assert self._reader_ended is not None  # noqa: S101 - main() runs
         for _ in range(UNBLOCK_ATTEMPTS):
             self._room.unpark()
@@ -434,9 +434,10 @@ class Engine:
         await self._all_ended.wait()
         await self.hand_back()
         try:
-            await self._client.run(self._core.promoter.release(await self._client.profile()))
+            for release in self._core.release_locks(await self._client.profile()):
+                await self._client.run(release)
         except ChasquiError as error:
-            logger.info("the promoter lock was not released and runs out by itself: %s", error)
+            logger.info("the leader locks were not released and run out by themselves: %s", error)
 
 
 def _protect_from_interrupts() -> None:

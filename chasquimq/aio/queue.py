@@ -7,15 +7,17 @@ documented and run. ``chasquimq.sync.queue`` is generated from this file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Generic, Literal, Self, overload
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 from uuid import uuid4
 
-from chasquimq._core import dead_letters
+from chasquimq._core import dead_letters, repeatables
 from chasquimq._core.bulk import BulkAdd
+from chasquimq._core.call import Call
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import NewJob, Producing, producer_settings
+from chasquimq._core.repeat import RepeatableMeta
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
@@ -36,6 +38,7 @@ from chasquimq.times import Duration, Instant
 
 __all__ = ["Queue"]
 
+T = TypeVar("T")
 Row = tuple[str, Any] | tuple[str, Any, Any] | Mapping[str, Any] | BulkJob
 
 
@@ -118,7 +121,8 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         ``delay``: milliseconds or timedelta until it becomes due, or an aware datetime; default 0. ``attempts``:
         total runs allowed, default the worker's. ``backoff``: milliseconds (fixed) or BackoffOptions. ``job_id``:
         a stable id; adding it again within the deduplication window adds nothing, and the returned job says so
-        (``is_duplicate``). See JobsOptions for the others.
+        (``is_duplicate``). ``repeat``: stores a repeatable spec instead, under ``repeat_job_key`` or a key made of name
+        and pattern, which is the returned job's id. See JobsOptions for the others.
 
         Raises InvalidOptionError, InvalidOptionTypeError, InvalidJobIdError, PayloadEncodeError,
         PayloadTooLargeError, NotSupportedError before any I/O; ServerReplyError; RedisConnectionError, whose
@@ -193,11 +197,31 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         return await self._add(name, data, options)
 
     async def _add(self, name: str, data: DataT, options: JobsOptions | None) -> Job[DataT, ResultT]:
+        if options is not None and options.repeat is not None:
+            return await self._add_repeatable(name, data, options)
         new = self._producing.new_job(name, data, options)
         call = self._producing.add(new, await self._client.profile())
         job = self._job(new, name, data)
         job.is_duplicate = await self._client.run(call)
         return job
+
+    async def _add_repeatable(self, name: str, data: DataT, options: JobsOptions) -> Job[DataT, ResultT]:
+        spec = self._producing.repeat_spec(name, data, options)
+        await self._drive(repeatables.upsert_spec(self._keys, spec, await self._client.profile()))
+        job: Job[DataT, ResultT] = Job(spec.key, name, data, SystemClock.wall_ms())
+        job.queue = self
+        job._opts = options
+        return job
+
+    async def _drive(self, steps: Generator[Call[Any], Any, T]) -> T:
+        """Runs an operation of several steps: each Call that it yields, with the result sent back."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(await self._client.run(call))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def _job(self, new: NewJob, name: str, data: Any) -> Job[DataT, ResultT]:
         job: Job[DataT, ResultT] = Job(new.job_id, name, data, new.created_at_ms)
@@ -270,14 +294,15 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         Each moves exactly once, also with several callers at a time. Entries that cannot be decoded stay where they
         are and do not stand in the way of the others (product page, queue.replayDlq).
         """
-        steps = dead_letters.replay(self._keys, await self._client.profile(), limit)
-        try:
-            call = next(steps)
-            while True:
-                call = steps.send(await self._client.run(call))
-        except StopIteration as end:
-            moved: int = end.value
-            return moved
+        return await self._drive(dead_letters.replay(self._keys, await self._client.profile(), limit))
+
+    async def get_repeatable_jobs(self, limit: int = 100) -> list[RepeatableMeta]:
+        """The first ``limit`` repeatable specs by next fire time (product page, queue.getRepeatableJobs)."""
+        return await self._drive(repeatables.list_specs(self._keys, limit))
+
+    async def remove_repeatable_by_key(self, key: str) -> bool:
+        """Removes a repeatable spec by its resolved key; whether there was one (product page)."""
+        return await self._client.run(repeatables.remove_spec(self._keys, key, await self._client.profile()))
 
     async def close(self) -> None:
         """Closes the connections. Idempotent; later calls of other methods raise ClosedError."""

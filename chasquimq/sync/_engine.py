@@ -29,8 +29,9 @@ from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.blocking import BlockingConnection
-from chasquimq._net.housekeeper import Housekeeper, run_on
+from chasquimq._net.housekeeper import Housekeeper
 from chasquimq._net.parking import Parking
+from chasquimq._net.scheduling import run_on
 from chasquimq.errors import ChasquiError, ServerReplyError
 from chasquimq.sync._client import Client
 from chasquimq.sync.job import Job
@@ -267,7 +268,7 @@ class Engine:
     def stop_reading(self) -> None:
         """No entry is taken after this: the blocked read is answered or cut, and no consumer starts another job."""
         self._consuming_ends = True
-        self._housekeeper.stop_promoting()
+        self._housekeeper.stop_leading()
         self._reading_ends.set()
         reader = self._reader
         if reader is None:
@@ -317,4 +318,5 @@ class Engine:
         if self._reader is not None:
             self.hand_back()
             with contextlib.suppress(ChasquiError):
-                self._client.run(self._core.promoter.release(self._client.profile()))
+                for release in self._core.release_locks(self._client.profile()):
+                    self._client.run(release)

@@ -174,33 +174,33 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
 
     def _run(self) -> None:
         interrupt: BaseException | None = None
+        is_forced = False
         try:
             self._engine.start()
             self._is_ready = True
             self._emit("ready")
             self._started.set()
-            self._next_command(None)
+            is_forced = self._next_command(None) == _FORCE
         except ChasquiError as error:
             self._failure = error
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt too: drain first, raise then
             interrupt = error
         try:
-            self._leave()
+            self._leave(is_forced)
         finally:
             self._done.set()
             self._started.set()
         if interrupt is not None:
             raise interrupt
 
-    def _leave(self) -> None:
+    def _leave(self, is_forced: bool) -> None:
         self._is_closing = True
-        is_forced = False
         if self._is_ready:
             self._emit("closing", "")
         self._engine.stop_reading()
         self._engine.hand_back()
         deadline = time.monotonic() + self._settings.drain_timeout_ms / 1000
-        while not self._engine.is_drained:
+        while not is_forced and not self._engine.is_drained:
             try:
                 command = self._next_command(deadline)
             except KeyboardInterrupt:
@@ -210,9 +210,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
                     "the drain timeout is over; %d jobs are given up here and run again elsewhere",
                     len(self._core.book),
                 )
-            if command in (None, _FORCE):
-                is_forced = True
-                break
+            is_forced = command in (None, _FORCE)
         self._engine.finish(is_forced=is_forced)
         self._client.close()
         if self._is_ready:

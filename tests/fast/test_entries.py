@@ -226,7 +226,7 @@ def outcome(fast, parse, reply):
 
 
 @given(reply=st.one_of(anything, rows))
-@settings(derandomize=True, deadline=None, database=None, max_examples=200)
+@settings(derandomize=True, deadline=None, database=None, max_examples=150)
 def test_any_reply_is_taken_alike(twins, reply):
     for parse, argument in (
         ("parse_entry_list", reply),
@@ -238,7 +238,7 @@ def test_any_reply_is_taken_alike(twins, reply):
 
 
 @given(raw=st.binary(max_size=50), name=st.binary(max_size=10))
-@settings(derandomize=True, deadline=None, database=None, max_examples=500)
+@settings(derandomize=True, deadline=None, database=None, max_examples=300)
 def test_any_content_of_an_entry_is_taken(twins, raw, name):
     outcomes = [values(one(fast, b"1-0", [b"d", raw, b"n", name], limit=40)) for fast in twins]
     assert all(other == outcomes[0] for other in outcomes)

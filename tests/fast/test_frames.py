@@ -104,7 +104,7 @@ arguments = st.lists(st.one_of(st.binary(), st.text(), st.integers(), st.floats(
 
 
 @given(commands=st.lists(arguments, max_size=8))
-@settings(derandomize=True, deadline=None, database=None, max_examples=200)
+@settings(derandomize=True, deadline=None, database=None, max_examples=100)
 def test_any_commands_parse_back(twins, commands):
     expected = [
         [part if isinstance(part, bytes) else (part if isinstance(part, str) else repr(part)).encode() for part in row]
@@ -125,7 +125,7 @@ jobs = st.tuples(
 
 
 @given(job=jobs, producer_id=st.sampled_from([None, PRODUCER]))
-@settings(derandomize=True, deadline=None, database=None, max_examples=400)
+@settings(derandomize=True, deadline=None, database=None, max_examples=200)
 def test_a_job_is_one_xadd(twins, job, producer_id):
     job_id, payload, created_at_ms, name, override = job
     for fast in twins:

@@ -42,6 +42,4 @@ def pipeline(*requests: bytes, eval_forms: dict[int, bytes] | None = None, **opt
         return [str(reply) if isinstance(reply, hiredis.ReplyError) else reply for reply in replies]
 
     forms = eval_forms or {}
-    return Call(
-        "test.pipeline", b"".join(requests), parse, len(requests), eval_form=forms.__getitem__, **options
-    )
+    return Call("test.pipeline", b"".join(requests), parse, len(requests), eval_form=forms.__getitem__, **options)

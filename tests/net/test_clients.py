@@ -1,6 +1,7 @@
 """What ``Client.run`` promises, whatever way it waits: which Calls survive a failure, and what the others are told."""
 
 import asyncio
+import gc
 import os
 import random
 import socket
@@ -305,9 +306,7 @@ def test_tasks_share_one_connection(client_form: Form, own_server: RedisServer) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_cancelled_tasks_while_the_server_fails(
-    client_form: Form, own_server: RedisServer, seed: int
-) -> None:
+def test_cancelled_tasks_while_the_server_fails(client_form: Form, own_server: RedisServer, seed: int) -> None:
     """Each task asks for its own token, some are cancelled, and connections are killed under them."""
     chance = random.Random(seed)
 
@@ -423,9 +422,7 @@ def test_close_while_a_thread_is_busy(redis_server: RedisServer) -> None:
     client.profile()
     results: list[object] = []
     key = "test:close-while-busy"
-    thread = threading.Thread(
-        target=lambda: results.append(client.run(call("BLPOP", key, "10", blocks_ms=10_000)))
-    )
+    thread = threading.Thread(target=lambda: results.append(client.run(call("BLPOP", key, "10", blocks_ms=10_000))))
     thread.start()
     while not redis_server.client.info("clients")["blocked_clients"]:
         time.sleep(0.001)
@@ -442,17 +439,19 @@ def test_one_client_in_two_loops_of_two_threads(client_form: Form, redis_server:
     failures: list[BaseException] = []
 
     async def main(name: str) -> None:
+        await client.run(echo(name))
         both.wait(10)
         for turn in range(100):
             assert await client.run(echo(f"{name}{turn}")) == f"{name}{turn}".encode()
-        connection = client._homes.popitem()[1].connection if both.wait(10) == 0 else None
+        connection = client._connection
         both.wait(10)
-        if connection is not None and not connection.belongs_here:
-            connection.abort_from_elsewhere()
-            connection = None
+        if name == "a":
+            await client.close()
         both.wait(10)
-        await client.close() if both.wait(10) == 0 else None
-        await anyio.sleep(0.05)
+        # The other thread's close() reaches this loop's connection a turn later.
+        while connection is not None and connection.belongs_here and not connection.is_closed:
+            await anyio.sleep(0)
+        await anyio.sleep(0.01)
 
     def thread(name: str) -> None:
         try:
@@ -475,6 +474,9 @@ def test_one_client_in_one_loop_after_another(client_form: Form, redis_server: R
         assert client_form.run(client.run, echo(str(number))) == b"%d" % number
         assert len(client._homes) == 1
     client_form.run(client.close)
+    # asyncio warns, rightly, of transports that their loop has left open; here, not in whatever test comes next.
+    del client
+    gc.collect()
 
 
 # --- fork -------------------------------------------------------------------------------------------------

@@ -62,13 +62,9 @@ def test_large_requests_and_answers(form: Form, redis_server: RedisServer) -> No
     form.run(main)
 
 
-def test_a_blocking_command_may_take_longer_than_the_socket_timeout(
-    form: Form, redis_server: RedisServer
-) -> None:
+def test_a_blocking_command_may_take_longer_than_the_socket_timeout(form: Form, redis_server: RedisServer) -> None:
     async def main() -> None:
-        connection = await form.connection.open(
-            replace(resolve_address(redis_server.url), socket_timeout_ms=150)
-        )
+        connection = await form.connection.open(replace(resolve_address(redis_server.url), socket_timeout_ms=150))
         assert await connection.exchange(pack("BLPOP", "test:nothing-comes", "0.4"), 1, 400) == [None]
         with pytest.raises(RedisTimeoutError):
             await connection.exchange(pack("BLPOP", "test:nothing-comes", "1"))
@@ -281,9 +277,7 @@ def test_cancellation_never_misdelivers(async_form: Form, redis_server: RedisSer
     async_form.run(main)
 
 
-def test_what_was_not_written_is_not_sent_after_cancellation(
-    async_form: Form, redis_server: RedisServer
-) -> None:
+def test_what_was_not_written_is_not_sent_after_cancellation(async_form: Form, redis_server: RedisServer) -> None:
     async def main() -> None:
         connection = await async_form.connection.open(resolve_address(redis_server.url))
         key = f"test:unsent:{async_form.name}"

@@ -1,0 +1,102 @@
+"""From runs to figures: medians, ratios of runs of the same round, their spread."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.macro.case import Case
+
+__all__ = ["UNITS", "Measured", "Ratio", "figure_of"]
+
+UNITS = {
+    "rate": "jobs/s",
+    "client_us": "client µs/job",
+    "redis_us": "Redis µs/job",
+    "busy": "Redis busy",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "max_ms": "max ms",
+    "cpu_ms_per_s": "CPU ms/s",
+    "commands_per_s": "commands/s",
+    "redis_ms_per_s": "Redis ms/s",
+    "bytes_over_payload": "bytes/job",
+    "growth_kib": "growth KiB",
+    "last_mib": "RSS MiB",
+    "import_ms": "import ms",
+    "ready_ms": "ready ms",
+    "rss_mib": "peak RSS MiB",
+}
+
+
+def figure_of(result: Mapping[str, Any], name: str) -> float:
+    """One figure of one run; NaN when the run does not have it."""
+    jobs, wall = result["jobs"], result["wall_s"]
+    if name == "rate":
+        return float(jobs / wall)
+    if name == "client_us":
+        return float(result["client_cpu_s"] / jobs * 1e6)
+    if name == "redis_us":
+        return float(result["redis_cpu_s"] / jobs * 1e6)
+    if name == "busy":
+        return float(result["redis_cpu_s"] / wall)
+    if name == "rss_mib":
+        return float(result["rss_kib"] / 1024)
+    return float(result["figures"].get(name, math.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A median with its spread."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.lowest:.2f} to {self.highest:.2f})"
+
+
+@dataclass(slots=True)
+class Measured:
+    """All runs of one case."""
+
+    case: Case
+    rounds: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    """One mapping per round, from the side to its result; a side that failed in a round is not in it."""
+    voids: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def sides(self) -> list[str]:
+        """The sides with at least one valid run, in order of appearance."""
+        found: dict[str, None] = {}
+        for results in self.rounds:
+            found.update(dict.fromkeys(results))
+        return list(found)
+
+    def median(self, side: str, figure: str) -> float:
+        values = [figure_of(results[side], figure) for results in self.rounds if side in results]
+        return statistics.median(values) if values else math.nan
+
+    def ratio(self, side: str, other: str, figure: str) -> Ratio | None:
+        """``side ÷ other``, from the rounds that have both."""
+        values: Sequence[float] = [
+            figure_of(results[side], figure) / divisor
+            for results in self.rounds
+            if side in results and other in results and (divisor := figure_of(results[other], figure))
+        ]
+        if not values:
+            return None
+        return Ratio(statistics.median(values), min(values), max(values))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "case": self.case.name,
+            "params": dict(self.case.params),
+            "rounds": self.rounds,
+            "voids": self.voids,
+            "missing": self.missing,
+        }

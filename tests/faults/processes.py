@@ -1,0 +1,116 @@
+"""Worker processes of a test: started, signalled, and certainly gone at its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .ledger import Ledger, wait_until
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("worker_program.py")
+
+
+class WorkerProcess:
+    """One running ``worker_program.py``."""
+
+    def __init__(self, configuration: dict[str, Any], ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.log = ledger.path.parent / f"worker-{len(list(ledger.path.parent.glob('worker-*')))}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), json.dumps({**configuration, "ledger": str(ledger.path)})],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def has_written(self, event: str) -> bool:
+        return any(row["pid"] == self.pid for row in self.ledger.lines(event))
+
+    def wait_until_ready(self) -> "WorkerProcess":
+        wait_until(lambda: self.has_written("ready") or not self.is_alive, f"ready; {self.log_text()}")
+        assert self.has_written("ready"), f"the worker did not start: {self.log_text()}"
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        # The child is not reaped before poll() has told its end, so its pid cannot be anybody else's.
+        if self.is_alive:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def stop(self, *, within: float = 40.0) -> int:
+        """Asks it to drain; its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(within=within)
+
+    def wait(self, *, within: float = 40.0) -> int:
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the worker still runs after {within:.0f} s: {self.log_text()}") from None
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+class Workers:
+    """Starts workers of one server and queue that write to one ledger."""
+
+    def __init__(self, url: str, queue: str, ledger: Ledger) -> None:
+        self.url, self.queue, self.ledger = url, queue, ledger
+        self.started: list[WorkerProcess] = []
+
+    def launch(self, flavour: str = "sync", *, clock_offset_ms: int = 0, **options: Any) -> WorkerProcess:
+        """Starts one and does not wait for it. Further keywords are options of the Worker."""
+        configuration = {
+            "flavour": flavour,
+            "url": options.pop("url", self.url),
+            "queue": self.queue,
+            "options": {"run_scheduler": False, **options},
+            "clock_offset_ms": clock_offset_ms,
+        }
+        self.started.append(WorkerProcess(configuration, self.ledger))
+        return self.started[-1]
+
+    def start(self, flavour: str = "sync", **options: Any) -> WorkerProcess:
+        """Starts one and returns when it takes jobs."""
+        return self.launch(flavour, **options).wait_until_ready()
+
+    def end(self) -> None:
+        for worker in self.started:
+            worker.kill()
+
+
+@contextmanager
+def workers_of(url: str, queue: str, folder: Path) -> Iterator[Workers]:
+    """Workers that are gone when the block ends, however it ends."""
+    workers = Workers(url, queue, Ledger(folder / "ledger.jsonl"))
+    try:
+        yield workers
+    finally:
+        workers.end()

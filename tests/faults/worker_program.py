@@ -1,0 +1,166 @@
+"""A worker of this library as a process of its own: ``worker_program.py '<json configuration>'``.
+
+What a handler does stands in the job's data, so that one program serves every test. It appends what happens to
+the ledger file and takes SIGINT and SIGTERM as a program of a user would.
+
+Configuration: ``flavour`` (sync, asyncio, trio; with ``+thread`` the handler of an asynchronous worker is a plain
+function), ``url``, ``queue``, ``ledger``, ``options`` of the Worker, ``clock_offset_ms`` (this machine's clock is
+wrong by that much).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import anyio
+
+from chasquimq import UnrecoverableError, aio, sync
+
+
+class BrokenText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class DyingText(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+RAISES: dict[str, Any] = {
+    "Exception": lambda: Exception("as told"),
+    "BaseException": lambda: BaseException("as told"),
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "StopIteration": StopIteration,
+    "StopAsyncIteration": StopAsyncIteration,
+    "CancelledError": asyncio.CancelledError,
+    "ExceptionGroup": lambda: ExceptionGroup("two", [ValueError("one"), OSError("two")]),
+    "BrokenText": BrokenText,
+    "DyingText": DyingText,
+    "Surrogates": lambda: ValueError("\ud800 is no text"),
+    "Long": lambda: ValueError("x" * 10_000_000),
+}
+
+
+def _endless() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+RETURNS: dict[str, Any] = {
+    "object": object,
+    "lambda": lambda: (lambda: None),
+    "set": lambda: {1, 2},
+    "huge int": lambda: 1 << 100,
+    "surrogates": lambda: "\ud800",
+    "endless": _endless,
+    "exception": lambda: ValueError("a value"),
+}
+
+
+class Program:
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = configuration
+        self.ledger = os.open(configuration["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(self, event: str, **fields: Any) -> None:
+        line = {"event": event, "by": self.configuration["flavour"], "pid": os.getpid(), "at": time.monotonic()}
+        os.write(self.ledger, json.dumps({**line, **fields}, default=_to_json).encode() + b"\n")
+
+    # -- the handler ---------------------------------------------------------------------------------------------------
+
+    def begin(self, job: Any) -> dict[str, Any]:
+        options = {"attempts": job.opts.attempts, "backoff": job.opts.backoff and job.opts.backoff.type}
+        self.note("start", name=job.name, data=job.data, **_about(job), **options)
+        data = job.data if isinstance(job.data, dict) else {}
+        time.sleep(data.get("block_ms", 0) / 1000)
+        return data
+
+    def finish(self, job: Any, data: dict[str, Any]) -> Any:
+        """The end that the job asks for."""
+        if job.deliveries < data.get("kills", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind := data.get("raises"):
+            raise RAISES[kind]()
+        if data.get("unrecoverable"):
+            raise UnrecoverableError("as told")
+        if job.attempts_made <= data.get("fails", 0):
+            raise ValueError(f"run {job.attempts_made} fails as told")
+        self.note("end", lost=job.lease_lost, **_about(job))
+        if kind := data.get("returns_odd"):
+            return RETURNS[kind]()
+        return data.get("returns")
+
+    def handle(self, job: Any) -> Any:
+        data = self.begin(job)
+        time.sleep(data.get("wait_ms", 0) / 1000)
+        return self.finish(job, data)
+
+    async def handle_as_task(self, job: Any) -> Any:
+        data = self.begin(job)
+        await anyio.sleep(data.get("wait_ms", 0) / 1000)
+        return self.finish(job, data)
+
+    # -- the worker ----------------------------------------------------------------------------------------------------
+
+    def listen(self, worker: Any) -> None:
+        worker.on("ready", lambda: self.note("ready"))
+        worker.on("closing", lambda _message: self.note("closing"))
+        worker.on("error", lambda error: self.note("error", text=f"{type(error).__name__}: {error}"[:300]))
+
+    def run(self) -> None:
+        flavour, _, thread = self.configuration["flavour"].partition("+")
+        options = {"connection": self.configuration["url"], **self.configuration["options"]}
+        queue = self.configuration["queue"]
+        if flavour == "sync":
+            worker = sync.Worker(queue, self.handle, **options)
+            self.listen(worker)
+            worker.run(handle_signals=True)
+            return
+        handler = self.handle if thread else self.handle_as_task
+
+        async def main() -> None:
+            worker: aio.Worker[Any, Any] = aio.Worker(queue, handler, **options)
+            self.listen(worker)
+            await worker.run(handle_signals=True)
+
+        anyio.run(main, backend=flavour)
+
+
+def _about(job: Any) -> dict[str, Any]:
+    return {"id": job.id, "run": job.attempts_made, "redelivered": job.redelivered}
+
+
+def _to_json(value: Any) -> Any:
+    return {"$hex": value.hex()} if isinstance(value, bytes) else repr(value)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    configuration = json.loads(sys.argv[1])
+    if offset_ms := configuration.get("clock_offset_ms"):
+        right = time.time_ns
+        time.time_ns = lambda: right() + offset_ms * 1_000_000
+    program = Program(configuration)
+    try:
+        program.run()
+    except Exception as error:
+        program.note("failed", text=f"{type(error).__name__}: {error}"[:300])
+        raise
+    program.note("left")
+
+
+if __name__ == "__main__":
+    main()

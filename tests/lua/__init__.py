@@ -1,0 +1,1 @@
+"""The Lua scripts: their contracts as text, and their effects on real servers."""
