@@ -28,7 +28,6 @@ import anyio.to_thread
 
 from chasquimq._core.call import Call, missing_scripts
 from chasquimq._core.clock import Clock
-from chasquimq._core.listeners import Listeners
 from chasquimq._core.pipeline import Pipeline
 from chasquimq._core.reconnect import eval_request, splice, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
@@ -38,6 +37,7 @@ from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.event_loop import is_asyncio
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq.aio._client import Client, Connection
+from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
 from chasquimq.aio.job import Job
 from chasquimq.errors import ChasquiError, ServerReplyError
@@ -53,7 +53,6 @@ UNBLOCK_ATTEMPTS = 20
 FLUSH_S = 5.0
 """How long the acker may go on after the drain, when the server does not answer."""
 FORCED_FLUSH_S = 1.0
-LISTENER_GRACE_S = 1.0
 TURN_MS = 5.0
 """How long consumers may keep the event loop before other tasks get their turn."""
 
@@ -108,7 +107,7 @@ class Engine:
         self._acker_ended: anyio.Event | None = None
         self._written: anyio.Event | None = None
 
-        self._listening = 0
+        self.listening = Listening()
         self._housekeeper: Housekeeper | None = None
 
     @property
@@ -141,6 +140,7 @@ class Engine:
                 async with anyio.create_task_group() as self._tasks:
                     self._tasks.start_soon(self._read)
                     self._tasks.start_soon(self._ack)
+                    self.listening.start_in(self._tasks)
                     task_status.started()
         finally:
             self._all_ended.set()
@@ -337,49 +337,6 @@ class Engine:
             self._progressed()
         return bool(batch.refusals)
 
-    # -- listeners -------------------------------------------------------------------------------------------------
-
-    def emit(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
-        """Calls the listeners of an event; those that are coroutine functions go on as tasks."""
-        for listener in listeners.take(event):
-            try:
-                answer = listener(*arguments)
-            except Exception as error:  # noqa: BLE001 - user code must not disturb the job
-                self._listener_raised(event, listeners, error)
-                continue
-            if isinstance(answer, Awaitable):
-                if self._tasks is None:
-                    _discard(answer)
-                    continue
-                self._listening += 1
-                self._tasks.start_soon(self._listen, event, listeners, answer)
-
-    async def emit_and_wait(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
-        """The same for an event after the last task: coroutine listeners are awaited here."""
-        for listener in listeners.take(event):
-            try:
-                answer = listener(*arguments)
-                if isinstance(answer, Awaitable):
-                    with anyio.move_on_after(LISTENER_GRACE_S):
-                        await answer
-            except Exception:
-                logger.exception("a listener of %r raised", event)
-
-    async def _listen(self, event: str, listeners: Listeners, answer: Awaitable[Any]) -> None:
-        try:
-            await answer
-        except Exception as error:  # noqa: BLE001 - user code must not disturb the job
-            self._listener_raised(event, listeners, error)
-        finally:
-            self._listening -= 1
-            if self._listening == 0:
-                self._progressed()
-
-    def _listener_raised(self, event: str, listeners: Listeners, error: Exception) -> None:
-        logger.error("a listener of %r raised", event, exc_info=error)
-        if event != "error":
-            self.emit("error", listeners, (error,))
-
     # -- shutdown --------------------------------------------------------------------------------------------------
 
     async def stop_reading(self) -> None:
@@ -425,10 +382,8 @@ class Engine:
         self._idle.unpark_all()
         with anyio.move_on_after(FORCED_FLUSH_S if is_forced else FLUSH_S):
             await self._acker_ended.wait()
-        if self._listening and not is_forced:
-            with anyio.move_on_after(LISTENER_GRACE_S):
-                while self._listening:
-                    await anyio.sleep(0.01)
+        if not is_forced:
+            await self.listening.wait_a_moment()
         self._tasks.cancel_scope.cancel()
         assert self._all_ended is not None  # noqa: S101 - main() runs
         await self._all_ended.wait()
@@ -445,9 +400,3 @@ def _protect_from_interrupts() -> None:
     import trio.lowlevel  # noqa: PLC0415 - only programs that use trio have it
 
     trio.lowlevel.enable_ki_protection(Engine._consume)
-
-
-def _discard(answer: Awaitable[Any]) -> None:
-    close = getattr(answer, "close", None)
-    if close is not None:
-        close()

@@ -203,7 +203,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             with anyio.CancelScope(shield=True):
                 await self._client.close()
                 if self._is_ready:
-                    await self._engine.emit_and_wait("closed", self._listeners, ())
+                    await self._engine.listening.emit_and_wait("closed", self._listeners, ())
             self._started.set()
             self._done.set()
             self._done_for_threads.set()
@@ -310,7 +310,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             # The housekeeper's thread has something to tell; listeners belong to the event loop.
             call_in(self._loop, lambda: self._emit(event, *arguments))
             return
-        self._engine.emit(event, self._listeners, arguments)
+        self._engine.listening.emit(event, self._listeners, arguments)
 
     def _report(self, error: Exception) -> None:
         logger.warning("%s", error)

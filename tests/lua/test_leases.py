@@ -18,8 +18,9 @@ def claim(place, consumer="me", count=100, start="0-0", idle=LEASE):
     return place.run("claim_idle", [place.keys.stream], GROUP, consumer, idle, count, start)
 
 
-def release(place, *staying, consumer="me"):
-    return place.run("release_consumer", [place.keys.stream], GROUP, consumer, HANDED_BACK, DAY, *staying)
+def release(place, *staying, consumer="me", started=()):
+    arguments = [GROUP, consumer, HANDED_BACK, DAY, len(staying), *staying, *started]
+    return place.run("release_consumer", [place.keys.stream], *arguments)
 
 
 # -- renewing --------------------------------------------------------------------------------------------------
@@ -110,12 +111,13 @@ def test_a_taken_over_entry_counts_like_one_that_a_read_takes_over(place):
     _, ((_, _, _, deliveries),) = claim(place)
     place.make_idle(LEASE, "dead", by_read)
     command = ["XREADGROUP", "GROUP", GROUP, "me", "COUNT", 1, "CLAIM", LEASE, "STREAMS", place.keys.stream, ">"]
-    reply = place.client.connection_pool.get_connection()
+    # Past redis-py's own reading of the reply, which knows nothing of the last two elements.
+    connection = place.client.connection_pool.get_connection()
     try:
-        reply.send_command(*command)
-        ((_, ((entry_id, _, _, by_reading),)),) = reply.read_response()
+        connection.send_command(*command)
+        ((entry_id, _, _, by_reading),) = dict(connection.read_response())[place.keys.stream]
     finally:
-        place.client.connection_pool.release(reply)
+        place.client.connection_pool.release(connection)
     assert (entry_id, by_reading) == (by_read, deliveries)
 
 
@@ -204,6 +206,15 @@ def test_an_entry_that_did_not_start_was_not_delivered(place):
     assert {count for entry_id, (_, count) in place.pending().items() if entry_id == redelivered} == {1}
 
 
+def test_a_run_that_was_ended_before_its_time_was_a_delivery(place):
+    place.group()
+    started, waiting, running = place.delivered(3)
+    assert release(place, running, started=[started]) == [2, 1]
+    assert place.pending() == {started: ("handed-back", 1), waiting: ("handed-back", 0), running: ("me", 1)}
+    assert release(place, started=[running, started]) == [1, 0]
+    assert place.pending()[running] == ("handed-back", 1)
+
+
 @pytest.mark.parametrize("earlier", [0, 2])
 def test_whoever_reads_next_takes_it_at_once_and_counts_right(place, earlier):
     place.group()
@@ -218,8 +229,12 @@ def test_whoever_reads_next_takes_it_at_once_and_counts_right(place, earlier):
 def test_more_entries_than_one_page(place):
     place.group()
     ids = place.delivered(250)
-    assert release(place, ids[0], ids[120], ids[249]) == [247, 3]
-    assert release(place, *[]) == [3, 0]
+    staying = [ids[0], ids[120], ids[249]]
+    handed_back, left = release(place, *staying)
+    assert handed_back == 247
+    assert left > 0
+    assert [entry_id for entry_id, (owner, _) in place.pending().items() if owner == "me"] == staying
+    assert release(place) == [3, 0]
 
 
 def test_entries_of_others_are_not_touched(place):

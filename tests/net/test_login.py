@@ -217,9 +217,11 @@ def test_tls_the_wrong_name_is_refused(form: Form, tls_server: RedisServer, cert
         resolve_address(f"rediss://127.0.0.1:{tls_server.port}?ssl_ca_certs={certificate.authority}"),
         host="127.0.0.2",
     )
-    with RedisServer(tls_server.binary, tls=certificate, config=["bind 127.0.0.2"]) as elsewhere:
-        with pytest.raises(AuthenticationError, match="certificate"):
-            told(form, replace(address, port=elsewhere.port or 0))
+    with (
+        RedisServer(tls_server.binary, tls=certificate, config=["bind 127.0.0.2"]) as elsewhere,
+        pytest.raises(AuthenticationError, match="certificate"),
+    ):
+        told(form, replace(address, port=elsewhere.port or 0))
 
 
 def test_tls_with_a_plain_port(form: Form, redis_server: RedisServer) -> None:

@@ -205,9 +205,7 @@ class PrivateApt:
 
     def _run(self, *command: str, check: bool = True, cwd: Path | None = None) -> str:
         if shutil.which(command[0]) is None:
-            raise NotAvailable(
-                f"{command[0]} is not on this machine: Debian packages cannot be unpacked here."
-            )
+            raise NotAvailable(f"{command[0]} is not on this machine: Debian packages cannot be unpacked here.")
         ran = subprocess.run(
             command,
             stdout=subprocess.PIPE,

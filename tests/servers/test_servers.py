@@ -1,15 +1,19 @@
 """The test servers are what they say, and behave: the rest of the suite builds on it."""
 
+import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
 from tests.conftest import ADMIN, await_departure, have, other_clients, remove_keys
 from tests.servers import RECIPES, NotAvailable, RedisServer, ServerBinary, ensure, reference_environment
 from tests.servers.certificates import make_certificate
-from tests.servers.provision import override_variable
+from tests.servers.provision import ROOT, override_variable
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -77,6 +81,22 @@ def test_limits_and_log_in(redis_binary: ServerBinary, tmp_path: Path) -> None:
         assert server.client.ping()
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_a_killed_test_run_leaves_no_server(redis_binary: ServerBinary) -> None:
+    program = (
+        "import os, signal; from tests.servers import RedisServer\n"
+        f"server = RedisServer({redis_binary!r})\n"
+        "server.start(); print(server.folder, server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    ).replace("ServerBinary(", "__import__('tests.servers').servers.ServerBinary(")
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    folder, pid = ran.stdout.split()
+    shutil.rmtree(folder)
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(int(pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_tls(redis_binary: ServerBinary, tmp_path: Path) -> None:
     with RedisServer(redis_binary, tls=make_certificate(tmp_path), unix_socket=False) as server:
         assert server.url.startswith("rediss://")
@@ -118,7 +138,7 @@ def test_the_reference_is_not_us(reference_python: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=reference_environment(),
     )
     assert Path(ran.stdout.strip()).is_relative_to(reference_python.parents[1])

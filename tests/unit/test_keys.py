@@ -22,6 +22,7 @@ def test_every_key_of_a_queue_has_its_documented_name():
         keys.result("é"): "result:é".encode(),
         keys.repeat_spec("tick::every:1"): b"repeat:spec:tick::every:1",
         keys.wake: b"wake",
+        keys.scheduler_wake: b"wake:scheduler",
     }
     assert {key.removeprefix(tag) for key in made} == set(made.values())
     for key, kind in made.items():

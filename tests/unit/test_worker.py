@@ -357,7 +357,7 @@ def test_everything_that_is_not_held_is_handed_back(profile):
     call = core.release(profile)
     keys, arguments = scripted(command(call), "release_consumer", profile)
     assert keys == [KEYS.stream]
-    assert arguments == [GROUP, b"c-1", HANDED_BACK, b"86400000", b"1-1"]
+    assert arguments == [GROUP, b"c-1", HANDED_BACK, b"86400000", b"1", b"1-1"]
     assert call.idempotent
     assert commands(call.eval_form(0))[0][2:] == command(call)[2:]
     assert answer(call, [1, 1]) == [1, 1]
