@@ -15,12 +15,12 @@ from chasquimq.sync import Job, Queue, Worker
 
 CONNECTION = os.environ.get("CHASQUIMQ_REDIS_URL", "embedded://")
 
-started = time.monotonic()
 both_ran = threading.Barrier(3)  # the two jobs that run, and the main program
 
 
 def remind(job: Job[str, None]) -> None:
-    print(f"after {time.monotonic() - started:.1f} s: {job.data}")
+    since_added_s = time.time() - job.timestamp / 1000
+    print(f"after {since_added_s:.1f} s: {job.data}")
     both_ran.wait(timeout=10)
 
 

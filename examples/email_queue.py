@@ -42,7 +42,9 @@ def work_until(is_done: Callable[[str], bool]) -> None:
 
     worker = Worker("emails", send, connection=CONNECTION)
     worker.on("completed", lambda job, _result, _prev: note(f"completed {job.data['to']}"))
-    worker.on("failed", lambda job, error, _prev: print(f"failed: {job.data['to']} in run {job.attempts_made}: {error}"))
+    worker.on(
+        "failed", lambda job, error, _prev: print(f"failed: {job.data['to']} in run {job.attempts_made}: {error}")
+    )
     with worker:
         if not done.wait(timeout=20):
             raise TimeoutError("the jobs were not done within 20 seconds")

@@ -2,7 +2,7 @@
 
     python examples/idempotent.py
 
-Uses the server that CHASQUIMQ_REDIS_URL names, else an embedded one.
+Run against a server that lives on, a second run finds all of its ids known. Uses the server that CHASQUIMQ_REDIS_URL names, else an embedded one.
 """
 
 import os
@@ -34,11 +34,12 @@ def main() -> None:
 
         # add_unique() insists on an id; add() and the rows of add_bulk() take one too, in any mix.
         rows = [("pay", {"amount": 80}, {"job_id": f"invoice-2024-{number}"}) for number in (17, 18)]
-        print("of the bulk added:    ", [job.id for job in queue.add_bulk(rows) if not job.is_duplicate])
+        jobs = queue.add_bulk(rows)
+        print("added by the bulk:    ", [job.id for job in jobs if not job.is_duplicate])
 
         with Worker("invoices", pay, connection=CONNECTION, store_results=True):
-            print("invoice 17:", first.wait_for_result(timeout_ms=5_000))
-    print("paid:", sum(paid.values()) if len(paid) == 2 else paid)
+            for job in jobs:
+                print(f"{job.id}: {job.wait_for_result(timeout_ms=5_000)}, amount {paid.get(job.id)}")
 
 
 if __name__ == "__main__":

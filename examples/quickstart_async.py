@@ -23,15 +23,17 @@ async def send_welcome(job: Job[dict[str, str], str]) -> str:
 
 
 async def main() -> None:
-    # The queue opens its first connection with the first call; leaving the block closes it.
-    async with Queue[dict[str, str], str]("quickstart-async", connection=CONNECTION) as queue:
+    async with (
+        # The queue opens its first connection with the first call.
+        Queue[dict[str, str], str]("quickstart-async", connection=CONNECTION) as queue,
         # Handlers run as tasks, here up to ten at a time. Usually the worker is another process, and its
         # main program is: await worker.run(handle_signals=True)
-        async with Worker("quickstart-async", send_welcome, connection=CONNECTION, concurrency=10, store_results=True):
-            job = await queue.add("welcome", {"to": "ada@example.com"})
-            print("added", job.name)
-            print("result:", await job.wait_for_result(timeout_ms=10_000))
-        # Leaving the worker's block has drained it: whatever ran is finished and written.
+        Worker("quickstart-async", send_welcome, connection=CONNECTION, concurrency=10, store_results=True),
+    ):
+        job = await queue.add("welcome", {"to": "ada@example.com"})
+        print("added", job.name)
+        print("result:", await job.wait_for_result(timeout_ms=10_000))
+    # Leaving the block has drained the worker: whatever ran is finished and written.
 
 
 if __name__ == "__main__":

@@ -18,15 +18,17 @@ def send_welcome(job: Job[dict[str, str], str]) -> str:
 
 
 def main() -> None:
-    # The queue opens its first connection with the first call; leaving the block closes it.
-    with Queue[dict[str, str], str]("quickstart-sync", connection=CONNECTION) as queue:
+    with (
+        # The queue opens its first connection with the first call.
+        Queue[dict[str, str], str]("quickstart-sync", connection=CONNECTION) as queue,
         # Handlers run in threads, here up to ten at a time. Usually the worker is another process, and its
         # main program is: worker.run(handle_signals=True)
-        with Worker("quickstart-sync", send_welcome, connection=CONNECTION, concurrency=10, store_results=True):
-            job = queue.add("welcome", {"to": "ada@example.com"})
-            print("added", job.name)
-            print("result:", job.wait_for_result(timeout_ms=10_000))
-        # Leaving the worker's block has drained it: whatever ran is finished and written.
+        Worker("quickstart-sync", send_welcome, connection=CONNECTION, concurrency=10, store_results=True),
+    ):
+        job = queue.add("welcome", {"to": "ada@example.com"})
+        print("added", job.name)
+        print("result:", job.wait_for_result(timeout_ms=10_000))
+    # Leaving the block has drained the worker: whatever ran is finished and written.
 
 
 if __name__ == "__main__":

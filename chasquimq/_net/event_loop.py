@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["call_in", "has_ended", "is_asyncio", "running_loop"]
+__all__ = ["call_in", "has_ended", "is_asyncio", "protect_from_interrupts", "running_loop"]
 
 
 def is_asyncio() -> bool:
@@ -45,6 +45,17 @@ def call_in(loop: Any, function: Callable[[], object]) -> bool:
     except RuntimeError:  # asyncio's "loop is closed", trio's RunFinishedError
         return False
     return True
+
+
+def protect_from_interrupts(*functions: Callable[..., Any]) -> None:
+    """On trio a Ctrl-C is to reach the program's main task, not whichever of our tasks happens to run.
+
+    What a protected function calls is protected too; asyncio does not look at this.
+    """
+    if is_asyncio():
+        return
+    for function in functions:
+        sys.modules["trio"].lowlevel.enable_ki_protection(function)
 
 
 def _nothing() -> None:

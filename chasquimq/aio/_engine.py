@@ -34,7 +34,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import is_coroutine_function
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.blocking import BlockingConnection
-from chasquimq._net.event_loop import is_asyncio
+from chasquimq._net.event_loop import protect_from_interrupts
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq.aio._client import Client, Connection
 from chasquimq.aio._listening import Listening
@@ -120,8 +120,14 @@ class Engine:
         """Whether nothing runs and every end is written."""
         return len(self._core.book) == 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the tasks have ended, in good order or not."""
+        return self._all_ended is not None and self._all_ended.is_set()
+
     async def open(self) -> None:
         """Connects. Raises when the server cannot be used."""
+        protect_from_interrupts(Engine.main, Engine._read, Engine._ack, Engine._consume, Listening.run)
         await self._client.run(self._core.reading.create_group())
         address = await self._client.reachable_address()
         self._housekeeper = Housekeeper(self._core, lambda: BlockingConnection.open(address), self._clock, self._report)
@@ -132,8 +138,6 @@ class Engine:
         self._reader_ended, self._acker_ended, self._written = anyio.Event(), anyio.Event(), anyio.Event()
         self._all_ended, self._reader_scope = anyio.Event(), anyio.CancelScope()
         _inside.set(self)
-        if not is_asyncio():
-            _protect_from_interrupts()
         self._housekeeper.start()
         try:
             with anyio.CancelScope(shield=True):
@@ -393,10 +397,3 @@ class Engine:
                 await self._client.run(release)
         except ChasquiError as error:
             logger.info("the leader locks were not released and run out by themselves: %s", error)
-
-
-def _protect_from_interrupts() -> None:
-    """On trio a Ctrl-C is to reach the program's main task, not whichever handler happens to run."""
-    import trio.lowlevel  # noqa: PLC0415 - only programs that use trio have it
-
-    trio.lowlevel.enable_ki_protection(Engine._consume)

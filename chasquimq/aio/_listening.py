@@ -47,7 +47,7 @@ class Listening:
                     _discard(answer)
                     continue
                 self._running += 1
-                self._tasks.start_soon(self._run, event, listeners, answer)
+                self._tasks.start_soon(self.run, event, listeners, answer)
 
     async def emit_and_wait(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
         """The same for an event after the last task: coroutine listeners are awaited here."""
@@ -67,7 +67,8 @@ class Listening:
             with anyio.move_on_after(GRACE_S):
                 await self._all_done.wait()
 
-    async def _run(self, event: str, listeners: Listeners, answer: Awaitable[Any]) -> None:
+    async def run(self, event: str, listeners: Listeners, answer: Awaitable[Any]) -> None:
+        """One listener that is a coroutine function, as a task."""
         try:
             await answer
         except Exception as error:  # noqa: BLE001 - user code must not disturb the job

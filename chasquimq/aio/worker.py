@@ -25,7 +25,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
 from chasquimq._net.clock import SystemClock
-from chasquimq._net.event_loop import call_in, running_loop
+from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.aio._engine import Engine
@@ -172,6 +172,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
 
     def _prepare(self) -> None:
         self._has_started = True
+        protect_from_interrupts(Worker._run, Worker._run_in_background, Worker._handle_signals)
         self._loop = running_loop()
         self._thread_id = threading.get_ident()
         self._changed, self._started, self._done = anyio.Event(), anyio.Event(), anyio.Event()
@@ -226,13 +227,17 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         await self._engine.hand_back()
         is_drained = False
         with anyio.move_on_after(self._settings.drain_timeout_ms / 1000):
-            while not (is_drained := self._engine.is_drained) and not self._asked_to_force:
+            while not (is_drained := self._engine.is_drained) and not self._gives_up:
                 await self._next_change()
-        if not is_drained and not self._asked_to_force:
+        if not is_drained and not self._gives_up:
             logger.warning(
                 "the drain timeout is over; %d jobs are given up here and run again elsewhere", len(self._core.book)
             )
         await self._engine.finish(is_forced=not is_drained)
+
+    @property
+    def _gives_up(self) -> bool:
+        return self._asked_to_force or self._engine.has_ended
 
     def _wake(self) -> None:
         if self._changed is not None:

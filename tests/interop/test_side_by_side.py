@@ -161,5 +161,7 @@ def test_what_ours_hands_back_is_taken_by_the_reference_at_once(
     assert {row["by"] for job in tail for row in ledger.starts(job.id)} == {"reference"}
     assert worker.wait() == 0
     wait_until(state.is_empty, "everything acknowledged")
+    twice = {i for i,c in ledger.started().items() if c>1}
+    print('TWICE', [r for r in ledger.lines() if r.get('id') in twice], slow.id, worker.log_text())
     assert set(ledger.started().values()) == {1}
     assert [consumer["name"] for consumer in state.consumers() if consumer["pending"]] == []

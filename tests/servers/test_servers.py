@@ -84,10 +84,10 @@ def test_limits_and_log_in(redis_binary: ServerBinary, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 def test_a_killed_test_run_leaves_no_server(redis_binary: ServerBinary) -> None:
     program = (
-        "import os, signal; from tests.servers import RedisServer\n"
+        "import os, signal; from tests.servers import RedisServer, ServerBinary\n"
         f"server = RedisServer({redis_binary!r})\n"
         "server.start(); print(server.folder, server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    ).replace("ServerBinary(", "__import__('tests.servers').servers.ServerBinary(")
+    )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     folder, pid = ran.stdout.split()
     shutil.rmtree(folder)
