@@ -5,6 +5,7 @@ The names here are the synchronous form and everything that both forms share; th
 """
 
 from chasquimq._core.dead_letters import DlqEntry
+from chasquimq._core.repeat import RepeatableMeta
 from chasquimq._fast import IMPLEMENTATION, decode_payload, encode_payload
 from chasquimq._version import __version__
 from chasquimq.address import ConnectionOptions
@@ -44,7 +45,7 @@ from chasquimq.options import (
     WaitForResultOptions,
     WorkerOptions,
 )
-from chasquimq.sync import Job, Queue, Worker
+from chasquimq.sync import Job, Queue, QueueEvents, Worker
 
 __all__ = [
     "IMPLEMENTATION",
@@ -72,12 +73,14 @@ __all__ = [
     "PayloadEncodeError",
     "PayloadTooLargeError",
     "Queue",
+    "QueueEvents",
     "QueueEventsOptions",
     "QueueOptions",
     "RateLimitError",
     "RedisConnectionError",
     "RedisTimeoutError",
     "RepeatOptions",
+    "RepeatableMeta",
     "ServerReplyError",
     "UnrecoverableError",
     "UnsupportedServerError",

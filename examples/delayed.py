@@ -26,10 +26,6 @@ def remind(job: Job[str, None]) -> None:
 
 def main() -> None:
     with Queue[str, None]("delayed", connection=CONNECTION) as queue:
-        # A plain number is milliseconds. The server's clock decides when the time is over.
-        queue.add("remind", "half a second is over", delay=500)
-        # An instant needs a time zone; a naive datetime is refused.
-        queue.add("remind", "it is time", delay=datetime.now(UTC) + timedelta(seconds=1))
         # A delayed job with an id of your own can be cancelled until it is due.
         queue.add("remind", "never to be seen", delay=timedelta(seconds=30), job_id="reminder-42")
         print("cancelled:", queue.remove("reminder-42"))
@@ -37,6 +33,11 @@ def main() -> None:
             queue.remove("reminder-42")
         except NotSupportedError as error:
             print("again:", error)
+
+        # A plain number is milliseconds. The server's clock decides when the time is over.
+        queue.add("remind", "half a second is over", delay=500)
+        # An instant needs a time zone; a naive datetime is refused.
+        queue.add("remind", "it is time", delay=datetime.now(UTC) + timedelta(seconds=1))
 
         with Worker("delayed", remind, connection=CONNECTION):
             both_ran.wait(timeout=10)

@@ -2,7 +2,8 @@
 
     python examples/idempotent.py
 
-Run against a server that lives on, a second run finds all of its ids known. Uses the server that CHASQUIMQ_REDIS_URL names, else an embedded one.
+Uses the server that CHASQUIMQ_REDIS_URL names, else an embedded one. On a server that lives on, a second run within
+two hours finds all of its ids known.
 """
 
 import os

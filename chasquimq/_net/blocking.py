@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -127,11 +128,15 @@ class BlockingConnection:
 
     def is_stale(self) -> bool:
         """Whether an idle connection has something to read: its end, or answers that nobody asked for."""
-        if self.is_closed or self._reader.has_data():
+        return self.is_closed or self.can_read(0)
+
+    def can_read(self, timeout_ms: float) -> bool:
+        """Waits up to ``timeout_ms`` for something to read: an answer, or the connection's end."""
+        if self._reader.has_data() or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return True
         poll = select.poll()  # select() refuses descriptors from 1024 on
         poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(timeout_ms))
 
     def interrupt(self) -> None:
         """Ends a read or write of another thread at once; it raises ``RedisConnectionError``."""

@@ -29,6 +29,11 @@ __all__ = ["Housekeeper"]
 
 logger = logging.getLogger("chasquimq.worker")
 
+LISTEN_MS = 5_000
+"""How long one BLPOP stands; a new one follows."""
+MIN_WAIT_MS = 0.2
+"""Less than that is not worth a system call; the server's clock counts whole milliseconds."""
+
 
 class Housekeeper:
     """Runs from ``start`` to ``stop``; survives every kind of trouble with the server."""
@@ -47,6 +52,8 @@ class Housekeeper:
         self._stopping = threading.Event()
         self._leads = True
         self._connection: BlockingConnection | None = None
+        self._listener: BlockingConnection | None = None
+        self._is_listening = False
         self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -59,9 +66,9 @@ class Housekeeper:
     def stop(self) -> None:
         """Ends the thread, also out of a blocked read, and waits for it."""
         self._stopping.set()
-        connection = self._connection
-        if connection is not None:
-            connection.interrupt()
+        for connection in (self._connection, self._listener):
+            if connection is not None:
+                connection.interrupt()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -72,7 +79,11 @@ class Housekeeper:
                 with contextlib.closing(self._connect()) as connection:
                     self._connection = connection
                     failures = 0
-                    self._keep_house(connection)
+                    try:
+                        self._keep_house(connection)
+                    finally:
+                        if self._listener is not None:
+                            self._listener.close()
             except Exception as error:  # noqa: BLE001 - this thread must outlive whatever happens to it
                 if self._stopping.is_set():
                     return
@@ -101,28 +112,40 @@ class Housekeeper:
                     if scheduling.next_at <= now:
                         fire_due(connection, scheduling, self._clock, self._report)
                     until = min(until, scheduling.next_at)
-            self._wait(connection, until - self._clock.monotonic_ms())
+            self._wait(until - self._clock.monotonic_ms())
 
-    def _wait(self, connection: BlockingConnection, wait_ms: float) -> None:
-        """Waits; shorter when a producer reports something that is due earlier than what we know of."""
-        if wait_ms < 1:
+    def _wait(self, wait_ms: float) -> None:
+        """Waits; shorter when a producer reports something that is due earlier than what we know of.
+
+        The report comes as the answer to a BLPOP that is left standing on a connection of its own. Its timeout would
+        not do as our clock: an idle server looks at timeouts ten times a second only.
+        """
+        if wait_ms < MIN_WAIT_MS:
             return
-        promoter, scheduling = self._core.promoter, self._core.scheduling
-        wake_keys = []
-        if self._leads and promoter.leads:
-            wake_keys.append(self._core.keys.wake)
-        if self._leads and scheduling is not None and scheduling.leads:
-            wake_keys.append(self._core.keys.scheduler_wake)
-        if not wake_keys:
+        if not (self._leads and (self._core.promoter.leads or self._leads_schedule)):
             self._stopping.wait(wait_ms / 1000)
             return
-        request = pack_command([b"BLPOP", *wake_keys, f"{wait_ms / 1000:.3f}"])
-        reply = connection.exchange(request, 1, int(wait_ms) + 1)[0]
+        listener = self._listener
+        if listener is None or listener.is_closed:
+            listener = self._listener = self._connect()
+            self._is_listening = False
+        if not self._is_listening:
+            wake_keys = [self._core.keys.wake, self._core.keys.scheduler_wake]
+            listener.send(pack_command([b"BLPOP", *wake_keys, LISTEN_MS // 1000]))
+            self._is_listening = True
+        if not listener.can_read(wait_ms):
+            return
+        reply = listener.receive(1, LISTEN_MS)[0]
+        self._is_listening = False
         if isinstance(reply, list):
             if reply[0] == self._core.keys.wake:
-                promoter.wake()
-            elif scheduling is not None:
-                scheduling.wake()
+                self._core.promoter.wake()
+            elif self._core.scheduling is not None:
+                self._core.scheduling.wake()
+
+    @property
+    def _leads_schedule(self) -> bool:
+        return self._core.scheduling is not None and self._core.scheduling.leads
 
     def _promote(self, connection: BlockingConnection) -> None:
         promoter = self._core.promoter

@@ -2,6 +2,7 @@
 
 from chasquimq.aio.job import Job
 from chasquimq.aio.queue import Queue
+from chasquimq.aio.queue_events import QueueEvents
 from chasquimq.aio.worker import Worker
 
-__all__ = ["Job", "Queue", "Worker"]
+__all__ = ["Job", "Queue", "QueueEvents", "Worker"]

@@ -2,6 +2,7 @@
 
 from chasquimq.sync.job import Job
 from chasquimq.sync.queue import Queue
+from chasquimq.sync.queue_events import QueueEvents
 from chasquimq.sync.worker import Worker
 
-__all__ = ["Job", "Queue", "Worker"]
+__all__ = ["Job", "Queue", "QueueEvents", "Worker"]

@@ -173,8 +173,9 @@ def test_a_last_buffer_of_refused_rows_only_sends_nothing():
         adding.finish()
 
 
-def test_an_option_that_is_not_supported_keeps_its_own_error():
-    adding = bulk([("a", 1, {"parent": {"id": "1"}})])
+@pytest.mark.parametrize("option", [{"parent": {"id": "1"}}, {"repeat": {"every": 1000}}])
+def test_an_option_that_is_not_supported_keeps_its_own_error(option):
+    adding = bulk([("a", 1, option)])
     with pytest.raises(NotSupportedError) as refused:
         run(adding)
     assert refused.value.__notes__ == ["add_bulk: row 0. Nothing was added."]

@@ -210,7 +210,6 @@ def test_a_limit_of_0_allows_any_delay():
         ({"job_id": " "}, InvalidJobIdError),
         ({"job_id": 7}, InvalidJobIdError),
         ({"timestamp": -1}, InvalidOptionError),
-        ({"repeat": {"every": 1000}}, NotSupportedError),
         ({"parent": {"id": "1"}}, NotSupportedError),
         ({"name": "x" * 257}, InvalidOptionError),
         ({"name": None}, InvalidOptionTypeError),

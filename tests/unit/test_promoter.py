@@ -80,25 +80,25 @@ def test_a_new_promoter_looks_at_once(promoter):
     ],
 )
 def test_it_comes_back_when_the_next_job_is_due_and_not_before(promoter, answered, waits):
-    promoter.promoted(answered, NOW, woken=False)
+    promoter.promoted(answered, NOW)
     assert promoter.next_at == NOW + waits
     assert promoter.leads is answered.leads
 
 
 def test_a_job_that_nobody_announced_means_a_foreign_producer(promoter):
-    promoter.promoted(result(), NOW, woken=False)
-    promoter.promoted(result(promotes=1), NOW + 1_500, woken=False)
+    promoter.promoted(result(), NOW)
+    promoter.promoted(result(promotes=1), NOW + 1_500)
     assert promoter.next_at == NOW + 1_500 + FOREIGN_POLL_MS
     last = NOW + 1_500 + FOREIGN_MEMORY_MS
-    promoter.promoted(result(), last - 1, woken=False)
+    promoter.promoted(result(), last - 1)
     assert promoter.next_at == last - 1 + FOREIGN_POLL_MS
-    promoter.promoted(result(), last, woken=False)
+    promoter.promoted(result(), last)
     assert promoter.next_at == last + IDLE_POLL_MS
 
 
 def test_a_job_that_is_due_before_the_expected_one_means_a_foreign_producer(promoter):
-    promoter.promoted(result(next_due=SERVER_NOW + 60_000), NOW, woken=False)
-    promoter.promoted(result(promotes=1, server_now=SERVER_NOW + 1_500), NOW + 1_500, woken=False)
+    promoter.promoted(result(next_due=SERVER_NOW + 60_000), NOW)
+    promoter.promoted(result(promotes=1, server_now=SERVER_NOW + 1_500), NOW + 1_500)
     assert promoter.next_at == NOW + 1_500 + FOREIGN_POLL_MS
 
 
@@ -112,20 +112,32 @@ def test_a_job_that_is_due_before_the_expected_one_means_a_foreign_producer(prom
     ],
 )
 def test_a_job_that_was_expected_or_announced_is_no_surprise(promoter, expected, later, woken):
-    promoter.promoted(result(next_due=expected), NOW, woken=False)
-    promoter.promoted(result(promotes=1, server_now=SERVER_NOW + later), NOW + later, woken=woken)
+    promoter.promoted(result(next_due=expected), NOW)
+    if woken:
+        promoter.wake()
+        assert promoter.next_at < 0
+    promoter.promoted(result(promotes=1, server_now=SERVER_NOW + later), NOW + later)
     assert promoter.next_at == NOW + later + IDLE_POLL_MS
 
 
+def test_being_woken_explains_one_promotion_and_not_the_next(promoter):
+    promoter.promoted(result(), NOW)
+    promoter.wake()
+    promoter.promoted(result(promotes=1), NOW + 10)
+    assert promoter.next_at == NOW + 10 + IDLE_POLL_MS
+    promoter.promoted(result(promotes=1), NOW + 20)
+    assert promoter.next_at == NOW + 20 + FOREIGN_POLL_MS
+
+
 def test_a_new_leader_cannot_be_surprised(promoter):
-    promoter.promoted(result(promotes=5), NOW, woken=False)
+    promoter.promoted(result(promotes=5), NOW)
     assert promoter.next_at == NOW + IDLE_POLL_MS
 
 
 def test_after_a_time_as_follower_nothing_is_expected(promoter):
-    promoter.promoted(result(), NOW, woken=False)
-    promoter.promoted(result(leads=False), NOW + 1_500, woken=False)
-    promoter.promoted(result(promotes=1), NOW + 3_500, woken=False)
+    promoter.promoted(result(), NOW)
+    promoter.promoted(result(leads=False), NOW + 1_500)
+    promoter.promoted(result(promotes=1), NOW + 3_500)
     assert promoter.next_at == NOW + 3_500 + IDLE_POLL_MS
 
 
