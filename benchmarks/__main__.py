@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -61,6 +62,9 @@ def main() -> int:
     pairs = options.pairs or (3 if options.quick else 5)
 
     from tests.servers.process import RedisServer
+
+    # The server leaves with us, however we are ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     results: dict[str, Measured] = {}
     with RedisServer(options.server) as server:

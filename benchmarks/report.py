@@ -23,6 +23,9 @@ _CAVEATS = """\
   lowest and the highest.
 * Client and server share the machine's cores. Absolute figures drift by tens of percent from minute to minute:
   compare within one table only.
+* *Redis busy* is the CPU time of the server's main thread by the wall clock; *queued* is for how much of the wall
+  clock client and server together were ready to run and waited for a core. Where it is high, the machine was shared
+  with others: trust the CPU times per job, not the rates.
 * Every run counts its jobs. A run that lost or doubled one is void and named.
 * The floor is a bare blocking client that sends the same commands, prepared beforehand, and decides nothing.
 * The reference is the wheel `chasquimq` 1.3.0, on uvloop."""

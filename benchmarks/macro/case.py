@@ -114,7 +114,7 @@ class Case:
     """What differs in a quick run."""
     sides: Mapping[str, Side]
     """By name: ``sync``, ``aio`` (for every asynchronous flavour), ``reference``; every other name is a floor."""
-    figures: tuple[str, ...] = ("rate", "client_us", "redis_us", "busy")
+    figures: tuple[str, ...] = ("rate", "client_us", "redis_us", "busy", "queued")
     """What is shown; the first one is what ratios are made of."""
     prepare: Callable[[str, int, str, Mapping[str, Any]], None] = _nothing
     """Runs in the runner's process, before each side's process starts."""

@@ -11,6 +11,7 @@ import resource
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Meter", "Probe", "Void", "percentile", "wait_for"]
@@ -29,12 +30,16 @@ class Probe:
         self._socket = socket.create_connection((host, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
+        self.requests = 0
+        """How many this probe has sent, so that they can be taken off the server's count."""
+        self._server_pid = self.info("server")["process_id"]
 
     def call(self, *arguments: str | bytes | int) -> Any:
         """Sends one command and returns its reply: int, bytes, None or a list. Raises RuntimeError on an error."""
         parts = [argument if isinstance(argument, bytes) else str(argument).encode() for argument in arguments]
         request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
         self._socket.sendall(request)
+        self.requests += 1
         return self._reply()
 
     def _reply(self) -> Any:
@@ -61,8 +66,16 @@ class Probe:
         user = found.get("used_cpu_user_main_thread", found["used_cpu_user"])
         return float(user) + float(found.get("used_cpu_sys_main_thread", found["used_cpu_sys"]))
 
+    def queued_s(self) -> float:
+        """Seconds for which the server was ready to run and waited for a core; 0 where the system does not tell."""
+        return _queued_s(Path("/proc") / self._server_pid)
+
+    def foreign_requests(self) -> int:
+        """Reads of others' requests since the server's start: what travels, whatever scripts do with it."""
+        return int(self.info("stats")["total_reads_processed"]) - self.requests
+
     def commands(self) -> int:
-        """Commands from clients since the server's start. Those inside scripts count too: they cost as much."""
+        """Commands since the server's start but INFO. Those inside scripts count too: they cost as much."""
         rows = self.info("commandstats")
         counts = {name: int(row.split(",", 1)[0].removeprefix("calls=")) for name, row in rows.items()}
         return sum(count for name, count in counts.items() if name != "cmdstat_info")
@@ -76,6 +89,15 @@ class Probe:
             self._socket.close()
 
 
+def _queued_s(process: Path) -> float:
+    waited_ns = 0
+    for task in (process / "task").glob("*/schedstat"):
+        # A thread may end between the listing and the reading.
+        with contextlib.suppress(OSError):
+            waited_ns += int(task.read_text().split()[1])
+    return waited_ns / 1e9
+
+
 class Meter:
     """One window of time. ``start`` may be called by many threads at once; the first counts."""
 
@@ -83,12 +105,13 @@ class Meter:
         self._probe = probe
         self._starting = threading.Lock()
         self.has_started = False
-        self._wall = self._cpu = self._redis = 0.0
+        self._wall = self._cpu = self._redis = self._queued = 0.0
 
     def start(self) -> None:
         with self._starting:
             if self.has_started:
                 return
+            self._queued = self._queued_s()
             self._redis = self._probe.cpu_s()
             self._cpu = time.process_time()
             self._wall = time.perf_counter()
@@ -98,8 +121,12 @@ class Meter:
         """What the window cost."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         redis = self._probe.cpu_s() - self._redis
+        queued = self._queued_s() - self._queued
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"wall_s": wall, "client_cpu_s": cpu, "redis_cpu_s": redis, "rss_kib": rss}
+        return {"wall_s": wall, "client_cpu_s": cpu, "redis_cpu_s": redis, "queued_s": max(queued, 0.0), "rss_kib": rss}
+
+    def _queued_s(self) -> float:
+        return self._probe.queued_s() + _queued_s(Path("/proc/self"))
 
 
 def wait_for(is_done: Any, timeout_s: float, what: str) -> None:

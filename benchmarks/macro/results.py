@@ -17,11 +17,13 @@ UNITS = {
     "client_us": "client µs/job",
     "redis_us": "Redis µs/job",
     "busy": "Redis busy",
+    "queued": "queued",
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",
     "max_ms": "max ms",
     "cpu_ms_per_s": "CPU ms/s",
     "commands_per_s": "commands/s",
+    "requests_per_s": "requests/s",
     "redis_ms_per_s": "Redis ms/s",
     "bytes_over_payload": "bytes/job",
     "growth_kib": "growth KiB",
@@ -43,6 +45,8 @@ def figure_of(result: Mapping[str, Any], name: str) -> float:
         return float(result["redis_cpu_s"] / jobs * 1e6)
     if name == "busy":
         return float(result["redis_cpu_s"] / wall)
+    if name == "queued":
+        return float(result["queued_s"] / wall)
     if name == "rss_mib":
         return float(result["rss_kib"] / 1024)
     return float(result["figures"].get(name, math.nan))

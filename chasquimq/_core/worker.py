@@ -262,13 +262,9 @@ class WorkerCore(Generic[JobT]):
         """Hands back everything that this worker owns and does not hold; deletes the consumer if that was all."""
         script = load_script("release_consumer", profile)
         keys = [self.keys.stream]
-        arguments: list[Argument] = [
-            GROUP,
-            self.settings.consumer,
-            HANDED_BACK,
-            HANDED_BACK_IDLE_MS,
-            *self.book.ids(),
-        ]
+        stay = self.book.ids()
+        arguments: list[Argument] = [GROUP, self.settings.consumer, HANDED_BACK, HANDED_BACK_IDLE_MS, len(stay), *stay]
+        arguments += self._given_up
         return Call(
             "worker.release",
             script.evalsha(keys, arguments),

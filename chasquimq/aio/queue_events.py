@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 import anyio
@@ -74,52 +73,61 @@ class QueueEvents(EventsFace):
         self._autorun = options.autorun is not False
         self._subscription = Subscription(QueueKeys(name), options)
         self._client = Client(resolve_address(options.connection))
-        self._is_reading = False
+        self._reading: anyio.Lock | None = None
         self._connection: Connection | None = None
+        self._failures = 0
         self._scope: anyio.abc.TaskGroup | None = None
-        self._reading: anyio.CancelScope | None = None
-        self._feed: Feed | None = None
+        self._background: anyio.CancelScope | None = None
+        self._feed = Feed()
         self._fed = TaskParking()
-        self._finished = TaskParking()
-        self._is_done = False
         self._listening = Listening()
 
     async def run(self) -> None:
-        """Reads and calls listeners until ``close()``; called again, it joins the same run."""
-        if self._claim():
-            async with aclosing(self._read()) as events:
-                async for _ in events:
-                    pass
-        else:
-            await self._finished.park(lambda: self._is_done)
+        """Reads and calls listeners until ``close()``. Where a background task reads already, it waits for that."""
+        await self._place()
+        async for _ in self:
+            pass
 
     async def wait_until_ready(self) -> None:
         """Returns when the place in the stream is known: no event from now on is missed."""
         await self._place()
 
     def __aiter__(self) -> AsyncIterator[QueueEvent]:
-        """The events as they come, until ``close()``. Without an ``async with`` block the iterating task reads."""
-        return self._read() if self._claim() else self._take_from_feed()
+        """The events as they come, until ``close()``. Without an ``async with`` the iterating task reads itself."""
+        self._check_open()
+        return self
+
+    async def __anext__(self) -> QueueEvent:
+        """The next event. Raises StopAsyncIteration after ``close()``."""
+        while (event := self._feed.take()) is None:
+            if self._is_closed:
+                raise StopAsyncIteration
+            if self._background is None:
+                await self._pull()
+            else:
+                await self._fed.park(lambda: len(self._feed) or self._is_closed)
+        return event
 
     async def close(self) -> None:
         """Stops reading; a reader in another task returns. Idempotent, callable from any task."""
         self._is_closed = True
         if self._connection is not None:
             self._connection.abort()
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._background is not None:
+            self._background.cancel()
         self._fed.unpark_all()
         with anyio.CancelScope(shield=True):
             await self._client.close()
 
     async def __aenter__(self) -> Self:
-        if self._autorun and self._claim():
+        self._check_open()
+        if self._autorun and self._background is None:
             await self._place()
-            self._feed = Feed()
+            self._background = anyio.CancelScope()
             self._scope = anyio.create_task_group()
             await self._scope.__aenter__()
             self._listening.start_in(self._scope)
-            self._scope.start_soon(self._read_in_background)
+            self._scope.start_soon(self._pull_on)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -128,76 +136,59 @@ class QueueEvents(EventsFace):
         if scope is not None:
             await scope.__aexit__(None, None, None)
 
-    def _claim(self) -> bool:
-        """Whether the caller is to be the reader."""
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError("the subscription was closed. Create a new one.")
-        if self._is_reading:
-            return False
-        self._is_reading = True
-        return True
 
     async def _place(self) -> None:
         if not self._subscription.is_placed:
             await self._client.run(self._subscription.place())
 
-    async def _read_in_background(self) -> None:
-        assert self._feed is not None  # noqa: S101 - set by __aenter__
-        with anyio.CancelScope() as self._reading:
-            if self._is_closed:
-                return
-            async with aclosing(self._read()) as events:
-                async for event in events:
-                    self._feed.put(event)
-                    self._fed.unpark()
-
-    async def _take_from_feed(self) -> AsyncGenerator[QueueEvent, None]:
-        feed = self._feed
-        if feed is None:
-            raise ClosedError("another task reads this subscription already; iterate there, or use async with.")
-        while True:
-            await self._fed.park(lambda: len(feed) or self._is_done or self._is_closed)
-            event = feed.take()
-            if event is None:
-                return
-            yield event
-
-    async def _read(self) -> AsyncGenerator[QueueEvent, None]:
-        failures = 0
-        try:
-            await self._place()
+    async def _pull_on(self) -> None:
+        assert self._background is not None  # noqa: S101 - set by __aenter__
+        with self._background:
             while not self._is_closed:
-                try:
-                    connection = self._connection = await self._client.dedicated()
-                    try:
-                        async with aclosing(self._read_from(connection)) as events:
-                            async for event in events:
-                                failures = 0
-                                yield event
-                    finally:
-                        connection.abort()
-                except ChasquiError as error:
-                    if self._is_closed:
-                        return
-                    failures += 1
-                    self._subscription.was_interrupted()
-                    if failures == 1:
-                        logger.warning("%s", error)
-                        self._call("error", error)
-                    await anyio.sleep(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
-        finally:
-            self._is_done = True
-            self._finished.unpark_all()
-            self._fed.unpark_all()
+                await self._pull()
+                self._fed.unpark_all()
 
-    async def _read_from(self, connection: Connection) -> AsyncGenerator[QueueEvent, None]:
-        while not self._is_closed:
-            found = await run_on(connection, self._subscription.read())
-            check = self._subscription.check(found)
-            gap = None if check is None else await run_on(connection, check)
-            for event in found if gap is None else [gap, *found]:
-                self._tell(event)
-                yield event
+    async def _pull(self) -> None:
+        """One read: events into the feed and to the listeners, or the trouble that prevented it."""
+        if self._reading is None:
+            self._reading = anyio.Lock()
+        async with self._reading:
+            if len(self._feed) and self._background is None:
+                return  # another task was faster
+            try:
+                await self._place()
+                connection = self._connection
+                if connection is None or connection.is_closed:
+                    connection = self._connection = await self._client.dedicated()
+                await self._read_from(connection)
+                self._failures = 0
+            except ChasquiError as error:
+                if not self._is_closed:
+                    await self._survive(error)
+            finally:
+                if self._is_closed and self._connection is not None:
+                    self._connection.abort()
+
+    async def _read_from(self, connection: Connection) -> None:
+        found = await run_on(connection, self._subscription.read())
+        check = self._subscription.check(found)
+        gap = None if check is None else await run_on(connection, check)
+        for event in found if gap is None else [gap, *found]:
+            self._feed.put(event)
+            self._tell(event)
+
+    async def _survive(self, error: ChasquiError) -> None:
+        self._failures += 1
+        self._subscription.was_interrupted()
+        if self._connection is not None:
+            self._connection.abort()
+        if self._failures == 1:
+            logger.warning("%s", error)
+            self._call("error", error)
+        await anyio.sleep(worker_delay_ms(self._failures, random.random()) / 1000)  # noqa: S311 - jitter
 
     def _call(self, name: str, *arguments: Any) -> None:
         self._listening.emit(name, self._listeners, arguments)

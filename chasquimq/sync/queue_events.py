@@ -6,11 +6,10 @@ What is asked and what an answer means is decided in ``_core.subscription``; thi
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from chasquimq._core.events_face import EventsFace
@@ -71,22 +70,19 @@ class QueueEvents(EventsFace):
         self._autorun = options.autorun is not False
         self._subscription = Subscription(QueueKeys(name), options)
         self._client = Client(resolve_address(options.connection))
-        self._guard = threading.Lock()
         self._closing = threading.Event()
-        self._done = threading.Event()
-        self._is_reading = False
+        self._reading = threading.Lock()
         self._connection: BlockingConnection | None = None
+        self._failures = 0
         self._background: threading.Thread | None = None
-        self._feed: Feed | None = None
+        self._feed = Feed()
         self._fed = threading.Condition()
 
     def run(self) -> None:
-        """Reads and calls listeners until ``close()``; called again, it joins the same run."""
-        if self._claim():
-            for _ in self._read():
-                pass
-        else:
-            self._done.wait()
+        """Reads and calls listeners until ``close()``. Where a background thread reads already, it waits for that."""
+        self._place()
+        for _ in self:
+            pass
 
     def wait_until_ready(self) -> None:
         """Returns when the place in the stream is known: no event from now on is missed."""
@@ -94,10 +90,21 @@ class QueueEvents(EventsFace):
 
     def __iter__(self) -> Iterator[QueueEvent]:
         """The events as they come, until ``close()``. Without a ``with`` block the iterating thread reads itself."""
-        if self._claim():
-            yield from self._read()
-        else:
-            yield from self._take_from_feed()
+        self._check_open()
+        self._place()
+        return self
+
+    def __next__(self) -> QueueEvent:
+        """The next event. Raises StopIteration after ``close()``."""
+        while (event := self._feed.take()) is None:
+            if self._is_closed:
+                raise StopIteration
+            if self._background is None:
+                self._pull()
+            else:
+                with self._fed:
+                    self._fed.wait_for(lambda: len(self._feed) or self._is_closed)
+        return event
 
     def close(self) -> None:
         """Stops reading; a reader in another thread returns. Idempotent, callable from any thread."""
@@ -106,6 +113,9 @@ class QueueEvents(EventsFace):
         connection = self._connection
         if connection is not None:
             connection.interrupt()
+            if self._reading.acquire(blocking=False):  # else the reader closes it
+                connection.close()
+                self._reading.release()
         with self._fed:
             self._fed.notify_all()
         background = self._background
@@ -114,94 +124,74 @@ class QueueEvents(EventsFace):
         self._client.close()
 
     def __enter__(self) -> Self:
-        if self._autorun and self._claim():
+        self._check_open()
+        if self._autorun and self._background is None:
             self._place()
-            self._feed = Feed()
-            self._background = threading.Thread(target=self._read_in_background, name="chasquimq-events", daemon=True)
+            self._background = threading.Thread(target=self._pull_on, name="chasquimq-events", daemon=True)
             self._background.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _claim(self) -> bool:
-        """Whether the caller is to be the reader."""
-        with self._guard:
-            if self._is_closed:
-                raise ClosedError("the subscription was closed. Create a new one.")
-            if self._is_reading:
-                return False
-            self._is_reading = True
-            return True
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the subscription was closed. Create a new one.")
 
     def _place(self) -> None:
         if not self._subscription.is_placed:
             self._client.run(self._subscription.place())
 
-    def _read_in_background(self) -> None:
-        assert self._feed is not None  # noqa: S101 - set by __enter__
-        for event in self._read():
-            with self._fed:
-                self._feed.put(event)
-                self._fed.notify()
-
-    def _take_from_feed(self) -> Iterator[QueueEvent]:
-        feed = self._feed
-        if feed is None:
-            raise ClosedError("another thread reads this subscription already; iterate there, or use a with block.")
-        while True:
-            with self._fed:
-                self._fed.wait_for(lambda: len(feed) or self._done.is_set() or self._closing.is_set())
-                event = feed.take()
-            if event is None:
-                return
-            yield event
-
-    def _read(self) -> Generator[QueueEvent, None, None]:
-        failures = 0
-        try:
-            self._place()
-            while not self._closing.is_set():
-                try:
-                    with contextlib.closing(self._client.dedicated()) as connection:
-                        self._connection = connection
-                        for event in self._read_from(connection):
-                            failures = 0
-                            yield event
-                except ChasquiError as error:
-                    if self._closing.is_set():
-                        return
-                    failures += 1
-                    self._subscription.was_interrupted()
-                    if failures == 1:
-                        logger.warning("%s", error)
-                        self._call("error", error)
-                    self._closing.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
-        finally:
-            self._done.set()
+    def _pull_on(self) -> None:
+        while not self._is_closed:
+            self._pull()
             with self._fed:
                 self._fed.notify_all()
 
-    def _read_from(self, connection: BlockingConnection) -> Iterator[QueueEvent]:
-        while not self._closing.is_set():
-            found = run_on(connection, self._subscription.read())
-            check = self._subscription.check(found)
-            gap = None if check is None else run_on(connection, check)
-            for event in found if gap is None else [gap, *found]:
-                self._tell(event)
-                yield event
+    def _pull(self) -> None:
+        """One read: events into the feed and to the listeners, or the trouble that prevented it."""
+        with self._reading:
+            if len(self._feed) and self._background is None:
+                return  # another thread was faster
+            try:
+                connection = self._connection
+                if connection is None or connection.is_closed:
+                    connection = self._connection = self._client.dedicated()
+                    if self._is_closed:
+                        connection.close()
+                        return
+                self._read_from(connection)
+                self._failures = 0
+            except ChasquiError as error:
+                if not self._is_closed:
+                    self._survive(error)
+            finally:
+                if self._is_closed and self._connection is not None:
+                    self._connection.close()
+
+    def _read_from(self, connection: BlockingConnection) -> None:
+        found = run_on(connection, self._subscription.read())
+        check = self._subscription.check(found)
+        gap = None if check is None else run_on(connection, check)
+        for event in found if gap is None else [gap, *found]:
+            self._feed.put(event)
+            self._tell(event)
+
+    def _survive(self, error: ChasquiError) -> None:
+        self._failures += 1
+        self._subscription.was_interrupted()
+        if self._connection is not None:
+            self._connection.close()
+        if self._failures == 1:
+            logger.warning("%s", error)
+            self._call("error", error)
+        self._closing.wait(worker_delay_ms(self._failures, random.random()) / 1000)  # noqa: S311 - jitter
 
     def _call(self, name: str, *arguments: Any) -> None:
         for listener in self._listeners.take(name):
-            _call_listener(listener, name, arguments, self._call)
-
-
-def _call_listener(
-    listener: Callable[..., Any], name: str, arguments: tuple[Any, ...], report: Callable[..., None]
-) -> None:
-    try:
-        listener(*arguments)
-    except Exception as error:
-        logger.exception("a listener of %r raised", name)
-        if name != "error":
-            report("error", error)
+            try:
+                listener(*arguments)
+            except Exception as error:
+                logger.exception("a listener of %r raised", name)
+                if name != "error":
+                    self._call("error", error)

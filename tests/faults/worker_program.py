@@ -61,7 +61,7 @@ def _endless() -> list[Any]:
 
 RETURNS: dict[str, Any] = {
     "object": object,
-    "lambda": lambda: (lambda: None),
+    "lambda": lambda: lambda: None,
     "set": lambda: {1, 2},
     "huge int": lambda: 1 << 100,
     "surrogates": lambda: "\ud800",
@@ -93,7 +93,8 @@ class Program:
         if job.deliveries < data.get("kills", 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if kind := data.get("raises"):
-            raise RAISES[kind]()
+            error: BaseException = RAISES[kind]()
+            raise error
         if data.get("unrecoverable"):
             raise UnrecoverableError("as told")
         if job.attempts_made <= data.get("fails", 0):

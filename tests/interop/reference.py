@@ -12,7 +12,7 @@ DRIVER = Path(__file__).with_name("reference_driver.py")
 ANSWER_S = 60.0
 
 
-class ReferenceError(AssertionError):
+class ReferenceFailed(AssertionError):
     """The reference answered with an error."""
 
 
@@ -46,11 +46,11 @@ class Reference:
             ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_S)
             more = self._process.stdout.read(65_536) if ready else b""
             if not more:
-                raise ReferenceError(f"no answer to {op}; its log: {Path(self._log.name).read_text()[-2000:]}")
+                raise ReferenceFailed(f"no answer to {op}; its log: {Path(self._log.name).read_text()[-2000:]}")
             answer += more
         reply = _from_json(json.loads(answer))
         if "error" in reply:
-            raise ReferenceError(f"{op}: {reply['error']}")
+            raise ReferenceFailed(f"{op}: {reply['error']}")
         return reply["ok"]
 
     def add(self, name: str, data: Any, **options: Any) -> str:

@@ -118,9 +118,7 @@ class Driver:
 
         async def collect():
             async for event in chasquimq.QueueEvents(queue, redis_url=self.url, last_event_id="0"):
-                self.events.append(
-                    {"name": event.name, "id": event.job_id, "job_name": event.job_name, **event.fields}
-                )
+                self.events.append({"name": event.name, "id": event.job_id, "job_name": event.job_name, **event.fields})
 
         self.listening = asyncio.ensure_future(collect())
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
 
@@ -22,8 +20,6 @@ def kill_jobs(add: Callable[..., object], state: QueueState) -> None:
     state.add_entry(BROKEN)
     state.add_entry(NO_ENVELOPE)
     wait_until(lambda: len(state.dead()) == 4, "four dead letters")
-
-
 
 
 def test_the_references_are_replayed_by_ours(

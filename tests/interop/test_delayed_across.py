@@ -41,6 +41,7 @@ def test_retries_of_the_reference_are_run_by_ours(
     reference.work()
     job_id = reference.add("発送", {"fails": 1}, attempts=3, backoff={"kind": "fixed", "delay_ms": WAIT_MS})
     wait_until(state.delayed, "the retry is scheduled")
+    reference.stop()
     reference.end()
     workers.start(flavour)
     ledger.wait_for_ends(1)
@@ -81,22 +82,22 @@ def test_deduplication_of_delayed_jobs_is_common(reference: Reference, ours: Our
 
 
 def test_an_id_stays_reserved_after_its_run(
-    reference: Reference, ours: OurQueue, workers: Workers, ledger: Ledger, state: QueueState
+    reference: Reference, our_queue: OurQueue, workers: Workers, ledger: Ledger, state: QueueState
 ) -> None:
     reference.add_unique("job", {}, delay_ms=50, job_id="once")
     workers.start()
     ledger.wait_for_ends(1)
     wait_until(state.is_empty, "acknowledged")
-    assert ours.add_unique("job", {}, job_id="once").is_duplicate
-    assert ours.add_unique("job", {}, delay=50, job_id="once").is_duplicate
+    assert our_queue.add_unique("job", {}, job_id="once").is_duplicate
+    assert our_queue.add_unique("job", {}, delay=50, job_id="once").is_duplicate
     # Ours guards immediate adds too, with the marker that the reference's delayed adds respect.
-    assert not ours.add_unique("job", {}, job_id="new").is_duplicate
+    assert not our_queue.add_unique("job", {}, job_id="new").is_duplicate
     reference.add_unique("job", {}, delay_ms=50, job_id="new")
     assert state.delayed() == []
 
 
 def test_the_reference_leads_at_once_when_ours_leaves(
-    reference: Reference, ours: OurQueue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
+    reference: Reference, our_queue: OurQueue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
 ) -> None:
     worker = workers.start(flavour, name="our-leader")
     wait_until(lambda: state.leader() == "our-leader", "ours leads")
@@ -105,12 +106,12 @@ def test_the_reference_leads_at_once_when_ours_leaves(
     assert worker.stop() == 0
     assert state.leader() != "our-leader"
     wait_until(lambda: state.leader() == "their-leader", "the reference leads", within=4)  # the lock lasts 5 s
-    ours.add("job", {}, delay=100)
+    our_queue.add("job", {}, delay=100)
     ledger.wait_for_ends(1)
 
 
 def test_ours_leads_when_the_reference_leaves(
-    references: Callable[..., Reference], ours: OurQueue, workers: Workers, ledger: Ledger, state: QueueState
+    references: Callable[..., Reference], our_queue: OurQueue, workers: Workers, ledger: Ledger, state: QueueState
 ) -> None:
     reference = references()
     reference.work(consumer_id="their-leader")
@@ -118,13 +119,13 @@ def test_ours_leads_when_the_reference_leaves(
     workers.start(name="our-leader")
     # While it leads, it promotes our jobs, and they reach both kinds of worker.
     for _ in range(4):
-        ours.add("job", {}, delay=100)
+        our_queue.add("job", {}, delay=100)
     ledger.wait_for_ends(4)
     assert state.leader() == "their-leader"
     reference.end()  # killed: its lock runs out
     wait_until(lambda: state.leader() == "our-leader", "ours leads")
     reference = references()
     reference.add("job", {}, delay_ms=100)
-    ours.add("job", {}, delay=100)
+    our_queue.add("job", {}, delay=100)
     ledger.wait_for_ends(6)
     assert set(ledger.started().values()) == {1}

@@ -363,3 +363,20 @@ def test_everything_that_is_not_held_is_handed_back(profile):
     assert answer(call, [1, 1]) == [1, 1]
     with pytest.raises(ServerReplyError, match=r"worker\.release"):
         answer(call, error("NOGROUP x"))
+
+
+def test_a_run_that_was_given_up_is_handed_back_as_one_that_was_started():
+    core = Core()
+    for each in (entry(1), entry(2), entry(3)):
+        core.receive(each)
+        core.start(core.ready.popleft())
+    core.give_up(core.book.held[b"1-2"])
+    assert core.book.ids() == [b"1-1", b"1-3"]
+    _, arguments = scripted(command(core.release(NEWEST)), "release_consumer", NEWEST)
+    assert arguments[4:] == [b"2", b"1-1", b"1-3", b"1-2"]
+
+
+def test_a_leaving_worker_gives_its_leader_locks_up():
+    locks = [scripted(command(call), "release_lock", NEWEST) for call in Core().release_locks(NEWEST)]
+    assert locks == [([KEYS.promoter_lock], [b"c-1"]), ([KEYS.scheduler_lock], [b"s-c-1"])]
+    assert len(Core(run_scheduler=False).release_locks(NEWEST)) == 1

@@ -10,11 +10,16 @@ from benchmarks.macro.case import Case, Outcome, Run
 __all__ = ["CASES"]
 
 
-def _outcome(run: Run, commands_before: int) -> Outcome:
+def _counts(run: Run) -> tuple[int, int]:
+    return run.probe.commands(), run.probe.foreign_requests()
+
+
+def _outcome(run: Run, before: tuple[int, int]) -> Outcome:
     cost = run.meter.stop()
-    commands = run.probe.commands() - commands_before
+    commands, requests = (now - then for now, then in zip(_counts(run), before, strict=True))
     figures = {
         "commands_per_s": commands / cost["wall_s"],
+        "requests_per_s": requests / cost["wall_s"],
         "cpu_ms_per_s": cost["client_cpu_s"] * 1000 / cost["wall_s"],
         "redis_ms_per_s": cost["redis_cpu_s"] * 1000 / cost["wall_s"],
     }
@@ -26,7 +31,7 @@ def sync(run: Run) -> Outcome:
 
     with Worker(run.queue, lambda _job: None, connection=run.url):
         time.sleep(run.params["settle_s"])
-        before = run.probe.commands()
+        before = _counts(run)
         run.meter.start()
         time.sleep(run.params["window_s"])
         return _outcome(run, before)
@@ -43,7 +48,7 @@ async def aio(run: Run) -> Outcome:
 
     async with Worker(run.queue, _nothing, connection=run.url):
         await anyio.sleep(run.params["settle_s"])
-        before = run.probe.commands()
+        before = _counts(run)
         run.meter.start()
         await anyio.sleep(run.params["window_s"])
         return _outcome(run, before)
@@ -57,7 +62,7 @@ async def reference(run: Run) -> Outcome:
     worker = Worker(run.queue, _nothing, redis_url=run.url)
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(run.params["settle_s"])
-    before = run.probe.commands()
+    before = _counts(run)
     run.meter.start()
     await asyncio.sleep(run.params["window_s"])
     outcome = _outcome(run, before)
@@ -73,6 +78,6 @@ CASES = (
         params={"settle_s": 2, "window_s": 15},
         quick={"window_s": 6},
         sides={"sync": sync, "aio": aio, "reference": reference},
-        figures=("cpu_ms_per_s", "commands_per_s", "redis_ms_per_s"),
+        figures=("cpu_ms_per_s", "commands_per_s", "requests_per_s", "redis_ms_per_s"),
     ),
 )
