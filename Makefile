@@ -68,7 +68,7 @@ lint: env ## style and likely mistakes (ruff)
 
 types: env ## static types (mypy --strict and pyright)
 	@$(BIN)/mypy --strict chasquimq
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: env ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only -q $(wildcard $(CODE))

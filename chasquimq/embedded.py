@@ -57,12 +57,14 @@ class EmbeddedServer:
         return "unix://" + quote(self.socket_path)
 
     def release(self) -> None:
-        """Give the server up. When the last user anywhere has, it stops."""
+        """Give the server up. When the last user anywhere has, it stops; a temporary one when its process ends."""
         with _mutex:
             share, self._share = self._share, None
             if share is not None:
                 share.holds -= 1
-                if share.holds == 0:
+                # A temporary server lives as long as its process: a program that adds jobs in one scope and runs
+                # them in the next would otherwise find them gone.
+                if share.holds == 0 and share.key is not None:
                     _shares.pop(share.key, None)
                     share.leave()
 

@@ -7,7 +7,7 @@ datetime is refused: whose clock it means cannot be known. Nothing here reads a 
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 
@@ -20,13 +20,14 @@ Instant = int | float | datetime
 """Milliseconds since the Unix epoch, or an aware ``datetime``."""
 
 _MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT_MS = 2**53
 
 
 def duration_ms(option: str, value: Duration) -> int:
     """``value`` in whole milliseconds (rounded down); negative, NaN and infinite values are refused."""
     if isinstance(value, timedelta):
-        whole = value // _MILLISECOND
+        whole = _within_limit(option, value // _MILLISECOND)
     else:
         whole = _whole_ms(option, value, "a number of milliseconds or a datetime.timedelta")
     if whole < 0:
@@ -42,7 +43,7 @@ def instant_ms(option: str, value: Instant) -> int:
                 f"{option} is a datetime without a time zone ({value.isoformat()}), so its instant is not known. "
                 "Give it one, for example datetime.now(timezone.utc) or value.astimezone()."
             )
-        whole = math.floor(value.timestamp() * 1000)
+        whole = (value - _EPOCH) // _MILLISECOND  # exact, which value.timestamp() is not
     else:
         whole = _whole_ms(option, value, "milliseconds since the epoch or an aware datetime.datetime")
     if whole < 0:
@@ -55,6 +56,10 @@ def _whole_ms(option: str, value: object, expected: str) -> int:
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected {expected}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidOptionError(f"{option} is {value!r}; expected a finite number of milliseconds.")
-    if abs(value) > _LIMIT_MS:
-        raise InvalidOptionError(f"{option} is {value!r}, beyond any date that can be stored.")
-    return math.floor(value)
+    return _within_limit(option, math.floor(value))
+
+
+def _within_limit(option: str, whole: int) -> int:
+    if abs(whole) > _LIMIT_MS:
+        raise InvalidOptionError(f"{option} is {whole} ms, beyond any date that can be stored.")
+    return whole

@@ -24,6 +24,9 @@ DIALECT = [
     (r"\bcoroutine functions?\b|\bplain functions?\b", "FUNCTION"),
     (r"\b(threads?|tasks?)\b", "TASK"),
     (r"\b(threading|anyio)\.Event\b", "Event"),
+    (r"\basync (with|for)\b", r"\1"),
+    (r"\ban? (?=``)", "a "),
+    (r"\bStopAsyncIteration\b", "StopIteration"),
 ]
 # Parameters or words that belong to one form by nature, each with its reason.
 DIFFERENT_TEXT: dict[str, str] = {

@@ -12,6 +12,8 @@ class Clock(Protocol):
 
     def wall_ms(self) -> int:
         """Milliseconds since the Unix epoch, for people and for the wire."""
+        ...
 
     def monotonic_ms(self) -> float:
         """Milliseconds that only go forward, also while the machine sleeps where the system can tell."""
+        ...

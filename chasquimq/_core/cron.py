@@ -30,6 +30,9 @@ EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 # A day inside what dates can express, so that no offset leads out of it.
 FIRST_INSTANT_S = (date(1, 1, 2) - date(1970, 1, 1)).days * 86_400
 LAST_INSTANT_S = (date(LAST_YEAR + 1, 1, 2) - date(1970, 1, 1)).days * 86_400
+# A pattern that met nothing but gaps for so long names nothing but gaps ("the night the clock goes forward, every
+# quarter of an hour from two to three").
+MOST_GAPS = 100
 
 
 def check(expression: str, tz: str | None) -> None:
@@ -76,10 +79,10 @@ def _next_instant(pattern: CronPattern, zone: tzinfo, start_s: int) -> int | Non
         if is_second_pass:
             wall_s = end_s
     elif pattern.is_fixed_time:
-        # At the first instant after a gap, what was skipped is due.
-        wall_s = start_s - 1 + _offset_at(zone, start_s - 1)[0] + 1
+        # With the clock of a second ago: at the first instant after a gap, what was skipped is due.
+        wall_s = start_s + _offset_at(zone, start_s - 1)[0]
 
-    while True:
+    for _ in range(MOST_GAPS):
         match = pattern.first_from(wall_s)
         if match is None:
             return None
@@ -90,6 +93,7 @@ def _next_instant(pattern: CronPattern, zone: tzinfo, start_s: int) -> int | Non
         if pattern.is_fixed_time:
             return change_s
         wall_s = change_s + after_s
+    return None
 
 
 def _offset_at(zone: tzinfo, instant_s: int) -> tuple[int, bool]:
@@ -110,8 +114,7 @@ def _offsets_of(zone: tzinfo, wall_s: int) -> tuple[int, int]:
 def _change(zone: tzinfo, wall_s: int, before_s: int, after_s: int) -> int:
     """The first instant after the change of the clock that skips or repeats this wall time."""
     earlier, later = sorted((wall_s - before_s, wall_s - after_s))
-    # The change lies in (earlier, later], or at its lower end when wall_s is the first one touched.
-    earlier -= 1
+    # A time on either side of the change reads the same on the wall: earlier < change <= later.
     while later - earlier > 1:
         middle = (earlier + later) // 2
         if _offset_at(zone, middle)[0] == after_s:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import calendar
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import NoReturn
 
 from chasquimq.errors import InvalidOptionError
 
@@ -194,11 +193,9 @@ class _Reader:
         # A question mark means that the *other* day field decides: there, and only there, it is a star.
         day, weekday = day.replace("?", "*"), weekday.replace("?", "*")
         with_and, weekday = weekday.startswith("+"), weekday.removeprefix("+")
-        seconds, minutes, hours = (
-            self._numbers(SECOND, second),
-            self._numbers(MINUTE, minute),
-            self._numbers(HOUR, hour),
-        )
+        seconds = self._numbers(SECOND, second)
+        minutes = self._numbers(MINUTE, minute)
+        hours = self._numbers(HOUR, hour)
         days, nearest_weekdays = self._days(day)
         pattern = CronPattern(
             seconds=seconds,
@@ -215,14 +212,14 @@ class _Reader:
             is_every_hour=hour.startswith("*"),
         )
         if pattern.first_from((1 - EPOCH_ORDINAL) * DAY_S) is None:
-            self._refuse("no day of any year matches it. Check the day, the month and the year against a calendar")
+            raise self._refused("no day of any year matches it. Check day, month and year against a calendar")
         return pattern
 
-    def _fields(self) -> Sequence[str]:
+    def _fields(self) -> list[str]:
         text = self.expression.strip().upper()
         if text.startswith("@"):
             if text.lower() not in NICKNAMES:
-                self._refuse(f"there is no such nickname. Write one of {', '.join(NICKNAMES)}, or the fields")
+                raise self._refused(f"there is no such nickname. Write one of {', '.join(NICKNAMES)}, or the fields")
             text = NICKNAMES[text.lower()]
         fields = text.split()
         match len(fields):
@@ -233,13 +230,13 @@ class _Reader:
             case 7:
                 return fields
             case count:
-                self._refuse(
+                raise self._refused(
                     f"it has {count} {'field' if count == 1 else 'fields'}. Write 5 (minute, hour, day of month, "
                     "month, day of week), 6 (a second before them) or 7 (and a year after them)"
                 )
 
     def _numbers(self, field: _Field, text: str) -> tuple[int, ...]:
-        return tuple(sorted({number for item in self._items(field, text) for number in self._span(field, item)}))
+        return tuple(sorted({number for item in self._items(field, text) for number in self._span(field, item, item)}))
 
     def _days(self, text: str) -> tuple[frozenset[int], frozenset[int]]:
         days: set[int] = set()
@@ -250,7 +247,7 @@ class _Reader:
             elif re.fullmatch("[0-9]+W", item):
                 nearest_weekdays.add(self._value(DAY, item, item[:-1]))
             else:
-                days.update(self._span(DAY, item))
+                days.update(self._span(DAY, item, item))
         return frozenset(days), frozenset(nearest_weekdays)
 
     def _weekdays(self, text: str) -> frozenset[tuple[int, int]]:
@@ -260,17 +257,17 @@ class _Reader:
             if "#" in item:
                 named, _, nth = item.partition("#")
                 if nth not in {"1", "2", "3", "4", "5", "L"}:
-                    self._refuse_item(WEEKDAY, item, "which one of the month is 1 to 5 or L, as in 5#2")
+                    raise self._refused_item(WEEKDAY, item, "which one of the month is 1 to 5 or L, as in 5#2")
                 if "/" in named or named == "*":
-                    self._refuse_item(WEEKDAY, item, "before # stands one day or a range of days")
-                span, which = self._span(WEEKDAY, named), (LAST if nth == "L" else int(nth),)
+                    raise self._refused_item(WEEKDAY, item, "before # stands one day or a range of days")
+                span, which = self._span(WEEKDAY, item, named), (LAST if nth == "L" else int(nth),)
             elif item.endswith("L"):
                 if item == "L":
-                    self._refuse_item(WEEKDAY, item, "write which day's last one is meant, as in 5L")
+                    raise self._refused_item(WEEKDAY, item, "write which day's last one is meant, as in 5L")
                 value = self._value(WEEKDAY, item, item[:-1])
                 span, which = range(value, value + 1), (LAST,)
             else:
-                span = self._span(WEEKDAY, item)
+                span = self._span(WEEKDAY, item, item)
             weekdays.update((day % 7, nth_day) for day in span for nth_day in which)
         return frozenset(weekdays)
 
@@ -278,18 +275,18 @@ class _Reader:
         # Commas too many are harmless, and other engines pass over them.
         items = [item for item in text.split(",") if item]
         if not items:
-            self._refuse_item(field, text, "it names no value")
-        if "*" in items and len(items) > 1:
-            self._refuse_item(field, text, "a * stands alone, for it already names every value")
+            raise self._refused_item(field, text, "it names no value")
+        if "*" in items and text != "*":
+            raise self._refused_item(field, text, "a * stands alone, for it already names every value")
         return items
 
-    def _span(self, field: _Field, item: str) -> range:
-        """The values of one item of a list: a value, a range, or one of them with a step."""
-        base, slash, step_text = item.partition("/")
+    def _span(self, field: _Field, item: str, text: str) -> range:
+        """The values of ``text``, a part of an item: a value, a range, or one of them with a step."""
+        base, slash, step_text = text.partition("/")
         step = 1
         if slash:
             if not re.fullmatch("[0-9]{1,4}", step_text) or int(step_text) == 0:
-                self._refuse_item(field, item, "a step is a number from 1, as in */5")
+                raise self._refused_item(field, item, "a step is a number from 1, as in */5")
             step = int(step_text)
         if base == "*":
             return range(field.minimum, field.maximum + 1, step)
@@ -300,7 +297,7 @@ class _Reader:
         else:
             end = field.maximum if slash else start
         if start > end:
-            self._refuse_item(
+            raise self._refused_item(
                 field,
                 item,
                 "a range runs from the lower to the higher value. Write two ranges, "
@@ -317,10 +314,10 @@ class _Reader:
         expected = f"expected a number from {field.minimum} to {field.maximum}"
         if field.names:
             expected += f" or a name from {field.names[0]} to {field.names[-1]}"
-        self._refuse_item(field, item, expected)
+        raise self._refused_item(field, item, expected)
 
-    def _refuse_item(self, field: _Field, item: str, reason: str) -> NoReturn:
-        self._refuse(f"in the field {field.name}, {item!r} has no meaning: {reason}")
+    def _refused_item(self, field: _Field, item: str, reason: str) -> InvalidOptionError:
+        return self._refused(f"in the field {field.name}, {item!r} has no meaning: {reason}")
 
-    def _refuse(self, reason: str) -> NoReturn:
-        raise InvalidOptionError(f"the cron expression {self.expression!r} cannot be scheduled: {reason}.")
+    def _refused(self, reason: str) -> InvalidOptionError:
+        return InvalidOptionError(f"the cron expression {self.expression!r} cannot be scheduled: {reason}.")

@@ -6,7 +6,8 @@ head never block it; each entry moves in one atomic step (docs/wire-format.md, d
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import contextlib
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from chasquimq._core.call import Call, single
@@ -76,19 +77,20 @@ def replay(keys: QueueKeys, profile: ServerProfile, limit: int) -> Generator[Cal
         if not page:
             break
         start = b"(" + page[-1].dlq_id.encode()
-        arguments: list[Argument] = []
-        for entry in page:
-            if len(arguments) >= 3 * (limit - moved):
-                break
-            try:
-                arguments += [entry.dlq_id, with_attempt(entry.payload, 0), entry.name]
-            except EnvelopeError:
-                continue
-        if arguments:
-            moved += yield _replay_call(script, keys, arguments)
+        rows = list(_replayable(page))
+        # An entry that another caller took meanwhile does not count; the next ones stand in for it.
+        while rows and moved < limit:
+            now, rows = rows[: limit - moved], rows[limit - moved :]
+            moved += yield _replay_call(script, keys, [argument for row in now for argument in row])
         if len(page) < _PAGE:
             break
     return moved
+
+
+def _replayable(page: list[DlqEntry]) -> Iterator[tuple[str, bytes, str]]:
+    for entry in page:
+        with contextlib.suppress(EnvelopeError):
+            yield entry.dlq_id, with_attempt(entry.payload, 0), entry.name
 
 
 def _replay_call(script: Any, keys: QueueKeys, arguments: list[Argument]) -> Call[int]:

@@ -126,7 +126,7 @@ def error_text(error: BaseException) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Type, message and the last lines of the traceback: what a person needs beside a dead letter."""
-    head = f"{type(error).__qualname__}: {error_text(error)}"
+    head = _clean(f"{type(error).__qualname__}: {error_text(error)}")
     try:
         frames = traceback.extract_tb(error.__traceback__)
         lines = "".join(traceback.format_list(frames[-_TRACEBACK_LINES:]))

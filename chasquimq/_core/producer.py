@@ -151,7 +151,7 @@ class Producing:
             job = NewJob(mint_ulid(), name, payload, self._now_ms())
         else:
             job = self._with_options(name, payload, options)
-        if len(payload) > self.settings.max_payload_bytes - _ENVELOPE_OVERHEAD - 4 * len(job.job_id):
+        if len(payload) > self.settings.max_payload_bytes - _ENVELOPE_OVERHEAD - 4 * len(job.job_id) - len(job.retry):
             self._check_size(job)
         return job
 

@@ -262,10 +262,6 @@ def decode_spec(data: bytes) -> RepeatSpec:
         retry = fields.get("retry") or [None, None]
         if isinstance(retry, dict):
             retry = [retry.get("max_attempts"), retry.get("backoff")]
-        backoff = retry[1]
-        if isinstance(backoff, dict):
-            names = ("kind", "delay_ms", "max_delay_ms", "multiplier", "jitter_ms")
-            backoff = [backoff.get(name) for name in names]
         return RepeatSpec(
             key=_as(str, fields["key"]),
             job_name=_as(str, fields["job_name"]),
@@ -278,7 +274,7 @@ def decode_spec(data: bytes) -> RepeatSpec:
             end_before_ms=_optional_int(fields.get("end_before_ms")),
             missed_fires=_stored_missed_fires(fields.get("missed_fires")),
             max_attempts=_optional_int(retry[0]),
-            backoff=None if backoff is None else tuple(backoff),
+            backoff=_stored_backoff(retry[1]),
         )
     except Exception as error:
         # Hostile bytes raise whatever they like in there; one error tells that they are not a spec.
@@ -321,6 +317,21 @@ def _stored_missed_fires(stored: Any) -> MissedFires:
     body = stored["FireAll"]
     most = body["max_catchup"] if isinstance(body, dict) else body[0] if isinstance(body, list) else body
     return MissedFires(kind="fire-all", max_catchup=max(1, most))
+
+
+def _stored_backoff(stored: Any) -> BackoffTuple | None:
+    if stored is None:
+        return None
+    if isinstance(stored, dict):
+        stored = [stored.get(name) for name in ("kind", "delay_ms", "max_delay_ms", "multiplier", "jitter_ms")]
+    kind, delay, max_delay, multiplier, jitter = stored
+    return (
+        _as(str, kind),
+        _as(int, delay),
+        _optional_int(max_delay),
+        None if multiplier is None else float(multiplier),
+        _optional_int(jitter),
+    )
 
 
 def _optional_int(value: Any) -> int | None:

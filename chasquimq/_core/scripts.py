@@ -49,7 +49,7 @@ def load_script(name: str, profile: ServerProfile) -> Script:
 
 @cache
 def _load(name: str, has_xackdel: bool) -> Script:
-    folder = resources.files(__package__) / "lua"
+    folder = resources.files("chasquimq._core") / "lua"
     variants = {"ack_and_delete": "ack_and_delete_xackdel" if has_xackdel else "ack_and_delete_classic"}
 
     def include(match: re.Match[str]) -> str:

@@ -106,7 +106,7 @@ class WorkerCore(Generic[JobT]):
         return self.reading.read(count, profile)
 
     def arrived(self, entries: list[Entry], sent_at_ms: float) -> int:
-        """Takes in the entries of a read that was sent at this (monotonic) time; returns how many are ready."""
+        """Takes in the entries of a read that was sent at this (monotonic) time; returns how many may run."""
         if not entries:
             if self._has_work:
                 self._has_work = False
@@ -119,14 +119,14 @@ class WorkerCore(Generic[JobT]):
             logger.warning("dropped %d entries that arrived later than their lease allows", len(entries))
             return 0
         ready = self.ready
-        waiting = len(ready)
         lease_until = self.book.lease_from(sent_at_ms)
         retry = self.settings.retry
-        for entry in take_in(entries, self.book.held, ready, lease_until, retry.max_attempts):
+        admitted, refused = take_in(entries, self.book.held, ready, lease_until, retry.max_attempts)
+        for entry in refused:
             refusal = admit(entry, retry)
             if refusal is not None:
                 self._refuse(entry, refusal)
-        return len(ready) - waiting if len(ready) > waiting else 0
+        return admitted
 
     def _refuse(self, entry: Entry, end: DeadLetter) -> None:
         logger.warning("entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail)

@@ -7,6 +7,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
+from chasquimq._core.keys import HANDED_BACK
 from chasquimq._core.outcome import RetryPolicy
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
 from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, to_backoff, to_utf8, whole_number
@@ -92,7 +93,10 @@ def _consumer(name: str | None, generated_name: str) -> bytes:
         raise InvalidOptionTypeError(f"name is {type(name).__name__}; expected a text, unique for each worker.")
     if not name.strip():
         raise InvalidOptionError("name is blank. Leave it out to have one generated; it must be unique.")
-    return to_utf8("name", name)
+    consumer = to_utf8("name", name)
+    if consumer == HANDED_BACK:
+        raise InvalidOptionError(f"name is {name!r}, which is reserved for entries that were handed back.")
+    return consumer
 
 
 def _retry_policy(options: WorkerOptions) -> RetryPolicy:

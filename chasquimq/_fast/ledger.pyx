@@ -10,9 +10,10 @@ from chasquimq._fast.entries cimport Entry
 
 
 def take_in(list entries not None, dict held not None, ready not None, double lease_until, long long max_attempts):
-    """Enters the entries into ``held``, puts those that may run into ``ready`` and returns the others."""
+    """Enters the entries into ``held``, puts those that may run into ``ready``; returns how many, and the others."""
     cdef Entry entry
     cdef list refused = []
+    cdef Py_ssize_t admitted = 0
     cdef long long prior
     cdef long long limit
     cdef object append = ready.append
@@ -27,9 +28,10 @@ def take_in(list entries not None, dict held not None, ready not None, double le
         limit = max_attempts if entry.max_attempts is None else <long long>entry.max_attempts
         if entry.fault is None and prior < limit:
             append(entry)
+            admitted += 1
         else:
             PyList_Append(refused, entry)
-    return refused
+    return admitted, refused
 
 
 def sort_ends(list ended not None, double certain_after):

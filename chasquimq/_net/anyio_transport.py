@@ -3,9 +3,10 @@
 Decides how tasks share one socket without a task of its own in the background: whoever waits for an answer
 while nobody reads becomes the reader, for everybody, until its own answer is there; whoever finds something
 to write while nobody writes becomes the writer. A seat that becomes free is offered to a task that still
-waits. Requests are written in the order of ``submit`` and answered in the same order. A request whose
-waiter was cancelled is not sent if it can be helped; if it was, it keeps its place and its answers are
-dropped: they must never reach anybody else. Error replies are values.
+waits. Requests are written in the order of ``submit`` and answered in the same order; one timer per
+connection watches the oldest. A request whose waiter was cancelled is not sent if it can be helped; if it
+was, it keeps its place and its answers are dropped: they must never reach anybody else. Error replies are
+values.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Generator
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -24,7 +26,8 @@ import hiredis
 from chasquimq._core.call import Reply
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
-from chasquimq._net.event_loop import call_in, running_loop
+from chasquimq._net.event_loop import call_in
+from chasquimq._net.loop_face import Timer, loop_face
 from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
@@ -90,7 +93,15 @@ class AnyioConnection:
     def __init__(self, address: Address, sock: socket.socket) -> None:
         self.pid = os.getpid()
         self.is_closed = False
-        self._loop = running_loop()
+        face = loop_face()
+        self._current_loop = face.identity
+        self._loop = face.identity()
+        self._wait_readable, self._wait_writable = face.wait_readable, face.wait_writable
+        self._notify_closing, self._closed_under_us = face.notify_closing, face.closed
+        self._call_later = face.call_later
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self._heard_at = 0.0
         self._address = address
         self._socket = sock
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
@@ -131,7 +142,10 @@ class AnyioConnection:
     @property
     def belongs_here(self) -> bool:
         """Whether the running loop, and this process, are those that opened this connection."""
-        return running_loop() is self._loop and os.getpid() == self.pid
+        try:
+            return self._current_loop() is self._loop and os.getpid() == self.pid
+        except RuntimeError:
+            return False
 
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> AnyioSlot:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.
@@ -201,11 +215,9 @@ class AnyioConnection:
             # One turn of the loop, so that what other tasks submit meanwhile goes out in the same write.
             await anyio.lowlevel.checkpoint()
             while not self._write():
-                limit_ms = self._address.socket_timeout_ms
-                with anyio.move_on_after(limit_ms / 1000) as patience, suppress(anyio.ClosedResourceError):
-                    await anyio.wait_writable(self._socket)
-                if patience.cancelled_caught:
-                    self._fail(silent_error(self._address, limit_ms))
+                with suppress(self._closed_under_us):
+                    await self._wait_writable(self._socket)
+                self._heard_at = monotonic()
         finally:
             self._is_writing = False
 
@@ -213,13 +225,11 @@ class AnyioConnection:
         self._is_reading = True
         try:
             while not slot.is_done:
-                oldest = self._sent[0] if self._sent else slot
-                limit_ms = self._address.socket_timeout_ms + oldest.blocks_ms
-                with anyio.move_on_after(limit_ms / 1000) as patience, suppress(anyio.ClosedResourceError):
-                    await anyio.wait_readable(self._socket)
-                if patience.cancelled_caught:
-                    self._fail(silent_error(self._address, limit_ms))
-                elif not self.is_closed:
+                try:
+                    await self._wait_readable(self._socket)
+                except self._closed_under_us:
+                    continue  # whoever closed the socket has settled every slot
+                if not self.is_closed:
                     self._read()
         finally:
             self._is_reading = False
@@ -240,6 +250,32 @@ class AnyioConnection:
             with suppress(ValueError):
                 self._unsent.remove(slot)
 
+    def _watch(self, blocks_ms: int) -> None:
+        """Begins the oldest request's time: the connection was idle until now."""
+        self._heard_at = now = monotonic()
+        seconds = (self._address.socket_timeout_ms + blocks_ms) / 1000
+        # A timer of an earlier request stays and looks again when it is due: most requests arm none.
+        if self._timer is None or self._timer_at > now + seconds:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._arm(now, seconds)
+
+    def _arm(self, now: float, seconds: float) -> None:
+        self._timer_at = now + seconds
+        self._timer = self._call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._sent:
+            return
+        limit_ms = self._address.socket_timeout_ms + self._sent[0].blocks_ms
+        now = monotonic()
+        remaining = self._heard_at + limit_ms / 1000 - now
+        if remaining > 0:
+            self._arm(now, remaining)
+        else:
+            self._fail(silent_error(self._address, limit_ms))
+
     # --- moving bytes; never waits ------------------------------------------------------------------------
 
     def _write(self) -> bool:
@@ -247,6 +283,8 @@ class AnyioConnection:
         try:
             while self._rest or self._unsent:
                 if not self._rest:
+                    if not self._sent:
+                        self._watch(self._unsent[0].blocks_ms)
                     self._rest = memoryview(b"".join([slot.request for slot in self._unsent]))
                     self._sent.extend(self._unsent)
                     self._unsent.clear()
@@ -266,6 +304,7 @@ class AnyioConnection:
                 if not size:
                     self._fail(closed_error(self._address, self._received))
                     return
+                self._heard_at = monotonic()
                 reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
                 while (reply := reader.gets()) is not False:
                     self._take_in(reply)
@@ -298,8 +337,11 @@ class AnyioConnection:
         if self.is_closed:
             return
         self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         with suppress(RuntimeError):  # no loop runs here: then nobody is waiting either
-            anyio.notify_closing(self._socket)
+            self._notify_closing(self._socket)
         self._socket.close()
         sent, unsent = list(self._sent), list(self._unsent)
         self._sent.clear()

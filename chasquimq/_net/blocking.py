@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -132,7 +131,7 @@ class BlockingConnection:
 
     def can_read(self, timeout_ms: float) -> bool:
         """Waits up to ``timeout_ms`` for something to read: an answer, or the connection's end."""
-        if self._reader.has_data() or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+        if self._reader.has_data() or (self._tls and self._socket.pending()):  # type: ignore[attr-defined]
             return True
         poll = select.poll()  # select() refuses descriptors from 1024 on
         poll.register(self._socket, select.POLLIN)

@@ -12,12 +12,13 @@ def main() -> int:
 
         return story.main(sys.argv[1:])
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is quick: once is enough
         print("\nStopped by Ctrl-C: running jobs were finished or given back, and the embedded server is shut down.")
         return 130
     except BrokenPipeError:  # the reader of our output has left, for example `| head`
         sys.stderr.close()
         return 1
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own end is left
 
 
 if __name__ == "__main__":

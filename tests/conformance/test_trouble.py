@@ -63,7 +63,7 @@ async def test_a_worker_survives_what_happens_to_its_keys(
 
     async with world.queue() as queue, world.worker(handle, lease_ms=600, store_results=True) as worker:
         await queue.add("w", "first")
-        await world.until(lambda: ran == ["first"])
+        await world.until(lambda: ran == ["first"] and world.is_empty())
         if moment == "running":
             await queue.add("w", "wait")
             await started.passed()
@@ -74,7 +74,7 @@ async def test_a_worker_survives_what_happens_to_its_keys(
         await queue.add_unique("w", "unique", job_id=f"{moment}-{damage.__name__}")
         await world.until(lambda: {"after", "later", "unique"} <= set(ran) and world.is_empty())
         assert worker.is_running()
-    # A job that ran while its group was destroyed is still in the stream, so it runs again; the others run once.
+    # The job that ran while its group was destroyed is still in the stream, so it may run again; the others run once.
     assert sorted(x for x in ran if x != "wait") == ["after", "first", "later", "unique"]
     assert not world.dead()
 

@@ -23,7 +23,7 @@ def client(held: embedded.EmbeddedServer | str) -> redis.Redis:
     return redis.Redis(unix_socket_path=held if isinstance(held, str) else held.socket_path, retry=None)
 
 
-def test_the_temporary_server_is_one_per_process_and_goes_with_its_data() -> None:
+def test_the_temporary_server_is_one_per_process_and_stays_until_its_end() -> None:
     first = embedded.acquire(None)
     second = embedded.acquire(None)
     folder = Path(first.socket_path).parents[1]
@@ -32,15 +32,19 @@ def test_the_temporary_server_is_one_per_process_and_goes_with_its_data() -> Non
         one.set("key", "value")
         assert one.config_get("save") == {"save": ""}
         assert one.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-    first.release()
-    first.release()
-    with client(second) as other:
-        assert other.get("key") == b"value"
     assert folder.stat().st_mode & 0o777 == 0o700
+    first.release()
+    first.release()
     second.release()
+    with embedded.server() as url, redis.Redis.from_url(url) as later:
+        assert later.get("key") == b"value", "what one scope added is there for the next"
+
+
+def test_the_temporary_server_goes_with_its_process_and_its_data() -> None:
+    program = "from chasquimq import embedded; print(embedded.acquire(None).socket_path)"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    folder = Path(run.stdout.strip()).parents[1]
     eventually(lambda: not processes(folder) and not folder.exists())
-    with embedded.server() as url, redis.Redis.from_url(url) as anew:
-        assert anew.get("key") is None
 
 
 def test_it_listens_on_no_port(home: Path) -> None:

@@ -29,9 +29,9 @@ def _an_embeddable_server() -> None:
 
 
 @pytest.fixture
-def server_url() -> Iterator[str]:
+def server_url(tmp_path: Path) -> Iterator[str]:
     """A server that nobody has used before."""
-    with embedded.server() as url:
+    with embedded.server(tmp_path / "server") as url:
         yield url
 
 

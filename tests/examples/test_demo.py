@@ -11,14 +11,14 @@ from .conftest import Start
 STOPPED = "Stopped by Ctrl-C"
 
 
-@pytest.mark.parametrize("flavour", ["sync", "asyncio", "trio", "all"])
+@pytest.mark.parametrize("flavour", ["trio", "all"])
 def test_the_demo_runs_to_its_closing_table(flavour: str, start: Start) -> None:
-    code, output = start("-m", "examples.demo", flavour, "--files", "90").finish()
+    code, output = start("-m", "examples.demo", flavour, "--files", "80").finish()
     assert code == 0, output
     flavours = ["sync", "asyncio", "trio"] if flavour == "all" else [flavour]
     for name in flavours:
         assert re.search(rf"^  {name} +100 %", output, re.MULTILINE), output
-    table = {label: values for label, values in re.findall(r"^  ([a-z][a-z ]+?)  +([\d,. ]+)$", output, re.MULTILINE)}
+    table = dict(re.findall(r"^  ([a-z][a-z ]+?)  +([\d,. ]+)$", output, re.MULTILINE))
     jobs, dead, after, results = (
         numbers(table[row]) for row in ("jobs", "dead letters", "dead letters after replay", "results collected")
     )
@@ -35,10 +35,10 @@ def numbers(cells: str) -> list[int]:
 
 
 @pytest.mark.parametrize("flavour", ["sync", "asyncio", "trio"])
-@pytest.mark.parametrize("moment", ["files of", "added", "20 %", "40 %"])
+@pytest.mark.parametrize("moment", ["added", " ended, ", "bug is repaired"])
 def test_ctrl_c_ends_the_demo_with_a_message(flavour: str, moment: str, start: Start) -> None:
-    demo = start("-m", "examples.demo", flavour, "--files", "400")
-    demo.read_until(moment.split()[0] if moment[0].isdigit() else moment)
+    demo = start("-m", "examples.demo", flavour, "--files", "250")
+    demo.read_until(moment)
     interrupted_at = time.monotonic()
     demo.interrupt()
     code, output = demo.finish()

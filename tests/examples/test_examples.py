@@ -1,4 +1,4 @@
-"""Each file in examples/ runs as its first lines say, with the server that it finds by itself, and says what it should."""
+"""Each file in examples/ runs as it says, with a server that it finds by itself, and prints what it should."""
 
 import pytest
 

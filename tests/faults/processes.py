@@ -13,6 +13,7 @@ from typing import Any
 from .ledger import Ledger, wait_until
 
 ROOT = Path(__file__).parents[2]
+FLAVOURS = ("sync", "asyncio", "trio")
 PROGRAM = Path(__file__).with_name("worker_program.py")
 
 
@@ -89,9 +90,8 @@ class Workers:
         """Starts one and does not wait for it. Further keywords are options of the Worker."""
         configuration = {
             "flavour": flavour,
-            "url": options.pop("url", self.url),
             "queue": self.queue,
-            "options": {"run_scheduler": False, **options},
+            "options": {"run_scheduler": False, "connection": self.url, **options},
             "clock_offset_ms": clock_offset_ms,
         }
         self.started.append(WorkerProcess(configuration, self.ledger))
@@ -100,6 +100,11 @@ class Workers:
     def start(self, flavour: str = "sync", **options: Any) -> WorkerProcess:
         """Starts one and returns when it takes jobs."""
         return self.launch(flavour, **options).wait_until_ready()
+
+    def start_fleet(self, *flavours: str, **options: Any) -> list[WorkerProcess]:
+        """One of each flavour, all at the same time."""
+        fleet = [self.launch(flavour, **options) for flavour in flavours or FLAVOURS]
+        return [worker.wait_until_ready() for worker in fleet]
 
     def end(self) -> None:
         for worker in self.started:

@@ -4,7 +4,7 @@ What a handler does stands in the job's data, so that one program serves every t
 the ledger file and takes SIGINT and SIGTERM as a program of a user would.
 
 Configuration: ``flavour`` (sync, asyncio, trio; with ``+thread`` the handler of an asynchronous worker is a plain
-function), ``url``, ``queue``, ``ledger``, ``options`` of the Worker, ``clock_offset_ms`` (this machine's clock is
+function), ``queue``, ``ledger``, ``options`` of the Worker, ``clock_offset_ms`` (this machine's clock is
 wrong by that much).
 """
 
@@ -20,6 +20,8 @@ from typing import Any
 import anyio
 
 from chasquimq import UnrecoverableError, aio, sync
+from chasquimq._fast import wall_ms
+from chasquimq._net.clock import SystemClock
 
 
 class BrokenText(Exception):
@@ -123,7 +125,7 @@ class Program:
 
     def run(self) -> None:
         flavour, _, thread = self.configuration["flavour"].partition("+")
-        options = {"connection": self.configuration["url"], **self.configuration["options"]}
+        options = self.configuration["options"]
         queue = self.configuration["queue"]
         if flavour == "sync":
             worker = sync.Worker(queue, self.handle, **options)
@@ -152,8 +154,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     configuration = json.loads(sys.argv[1])
     if offset_ms := configuration.get("clock_offset_ms"):
-        right = time.time_ns
-        time.time_ns = lambda: right() + offset_ms * 1_000_000
+        SystemClock.wall_ms = staticmethod(lambda: wall_ms() + offset_ms)
     program = Program(configuration)
     try:
         program.run()

@@ -11,11 +11,11 @@ import pytest
 
 from tests.faults.ledger import Ledger
 from tests.faults.processes import Workers, workers_of
+from tests.faults.state import QueueState
 from tests.servers import RedisServer, ensure, ensure_reference
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

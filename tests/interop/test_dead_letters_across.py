@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
+from tests.faults.state import QueueState, envelope
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState, envelope
 
 BROKEN = {b"d": b"\xc1\xc1", b"n": b"broken"}
 NO_ENVELOPE = {b"n": b"nothing"}

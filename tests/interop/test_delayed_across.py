@@ -7,10 +7,10 @@ import pytest
 from chasquimq import BackoffSpec, NotSupportedError
 from tests.faults.ledger import Ledger, stays, wait_until
 from tests.faults.processes import Workers
+from tests.faults.state import QueueState, member_envelope
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState, member_envelope
 
 WAIT_MS = 1_500
 

@@ -5,10 +5,10 @@ import itertools
 
 from chasquimq import BackoffOptions, BackoffSpec, BulkJob
 from tests.faults.ledger import Ledger, wait_until
+from tests.faults.state import QueueState
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState
 
 
 def test_data_name_and_id_arrive(reference: Reference, ours: OurQueue, ledger: Ledger, state: QueueState) -> None:

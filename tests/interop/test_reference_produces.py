@@ -4,9 +4,9 @@ import itertools
 
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
+from tests.faults.state import QueueState
 
 from .reference import Reference
-from .state import QueueState
 
 VALUES = [
     None,

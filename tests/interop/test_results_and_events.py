@@ -2,10 +2,10 @@
 
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
+from tests.faults.state import QueueState
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState
 
 RESULTS = [False, 0, "", 1.5, [1, "two", None], {"ok": True, "deep": {"er": [1]}}, "x" * 100_000]
 

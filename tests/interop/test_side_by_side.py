@@ -7,11 +7,11 @@ from collections.abc import Callable
 from chasquimq import sync
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
+from tests.faults.state import QueueState
 from tests.servers import RedisServer
 
 from .ours import OurQueue
 from .reference import Reference
-from .state import QueueState
 
 FLAVOURS = ["sync", "asyncio", "trio"]
 

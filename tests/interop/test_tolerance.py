@@ -13,10 +13,10 @@ import pytest
 
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import workers_of
+from tests.faults.state import Fields, QueueState
 from tests.servers import RedisServer
 
 from .reference import Reference
-from .state import Fields, QueueState
 
 NOW = 1_795_489_845_830
 DATA = {"to": "ada"}

@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -279,6 +280,19 @@ def test_dedicated_connections_belong_to_their_owner(form: Form, redis_server: R
         await client.close()
         assert await connection.exchange(pack("PING")) == [b"PONG"]
         await connection.aclose()
+
+    form.run(main)
+
+
+def test_an_embedded_server_lives_as_long_as_its_client(form: Form) -> None:
+    async def main() -> None:
+        client = form.client(resolve_address("embedded://"))
+        path = (await client.run(call("CONFIG", "GET", "unixsocket")))[1].decode()
+        assert Path(path).is_socket()
+        await client.close()
+        with anyio.fail_after(10) if form.name != "sync" else nullcontext():
+            while Path(path).exists():
+                await anyio.sleep(0.01) if form.name != "sync" else time.sleep(0.01)
 
     form.run(main)
 

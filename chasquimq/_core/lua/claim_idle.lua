@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes over entries whose lease is over, for servers whose XREADGROUP cannot (no CLAIM).
 -- KEYS: stream.
 -- ARGV: group, consumer, idle time in ms, largest number of entries, where to start.

@@ -10,6 +10,11 @@
 -- @include owns
 -- @include server_now_ms
 -- @include write_event
+-- @include wrong_type
+local refusal = wrong_type(KEYS[2], 'stream')
+if refusal then
+  return refusal
+end
 local moved = {}
 local events = ARGV[3] ~= '' and KEYS[3] or ''
 for index = 5, #ARGV, 7 do

@@ -11,6 +11,11 @@
 -- @include server_now_ms
 -- @include wake_promoter
 -- @include write_event
+-- @include wrong_type
+local refusal = wrong_type(KEYS[2], 'zset') or wrong_type(KEYS[3], 'list')
+if refusal then
+  return refusal
+end
 local moved = {}
 local now = server_now_ms()
 local events = ARGV[3] ~= '' and KEYS[4] or ''

@@ -17,12 +17,13 @@ __all__ = ["sort_ends", "strike", "take_in"]
 
 def take_in(
     entries: list[Entry], held: dict[bytes, Entry], ready: deque[Entry], lease_until: float, max_attempts: int
-) -> list[Entry]:
+) -> tuple[int, list[Entry]]:
     """Enters the entries into ``held`` with their lease and puts those that may run into ``ready``.
 
-    Returns the others: the undecodable, and those whose runs are used up on arrival (``_core.outcome.admit`` says
-    why). An entry that is held already is passed over: it is our own, being worked on.
+    Returns how many those are, and the others: the undecodable, and those whose runs are used up on arrival
+    (``_core.outcome.admit`` says why). An entry that is held already is passed over: it is our own, being worked on.
     """
+    admitted = 0
     refused = []
     for entry in entries:
         if entry.entry_id in held:
@@ -33,9 +34,10 @@ def take_in(
         limit = max_attempts if entry.max_attempts is None else entry.max_attempts
         if entry.fault is None and prior < limit:
             ready.append(entry)
+            admitted += 1
         else:
             refused.append(entry)
-    return refused
+    return admitted, refused
 
 
 def sort_ends(ended: Sequence[Entry], certain_after: float) -> tuple[list[Entry], list[Entry], list[Entry]]:
