@@ -1,9 +1,10 @@
 """Promotion: moving due jobs from the delayed set into the stream, at the right moment and no sooner.
 
-The server's clock decides what is due and tells when the next job will be. In between the leader waits, on a key
-that producers touch when they add a job that is due earlier (``wake``). Producers of other implementations do not
-touch it: they are found by a slow poll, and once one was found, by a fast poll for a while. Whether to lead is
-decided by the promoter lock, which only saves work (docs/wire-format.md, promoter).
+While the set is empty nobody leads and a look at it costs one small command. When there is something, one worker takes
+the lock; the server's clock decides what is due and tells when the next job will be. In between the leader waits, on a
+key that producers touch when they add a job that is due earlier (``wake``). Producers of other implementations do not
+touch it: they are found by a slow poll, and once one was found, by a fast poll for a while. The lock only saves work
+(docs/wire-format.md, promoter).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script, load_script
-from chasquimq._fast import FrameBuffer
+from chasquimq._fast import FrameBuffer, pack_command
 
 __all__ = ["Promoted", "Promoter"]
 
@@ -53,19 +54,41 @@ class Promoter:
         self._foreign_until = float("-inf")
         self._woken = False
         self.leads = False
+        self.is_idle = True
+        """Nothing waits in the delayed set, as far as this worker knows: ``peek`` instead of ``promote``."""
         self.next_at = float("-inf")
+
+    @property
+    def listens(self) -> bool:
+        """Whether this worker is to hear of jobs that are due earlier than what is known."""
+        return self.leads or self.is_idle
+
+    def peek(self) -> Call[bool]:
+        """Whether anything waits at all; the answer goes to ``peeked``."""
+        request = pack_command([b"EXISTS", self._keys.delayed])
+        return Call("worker.peek", request, single("worker.peek", bool), idempotent=True)
+
+    def peeked(self, found: bool, now_ms: float) -> None:
+        """Books the answer of ``peek``: nothing to do for a while, or promotion begins."""
+        if not found:
+            self.next_at = now_ms + self._poll_ms(now_ms)
+            return
+        self.is_idle = False
+        self._foreign_until = now_ms + FOREIGN_MEMORY_MS  # one of ours would have woken us
+        self.next_at = now_ms
 
     def promote(self, profile: ServerProfile) -> Call[Promoted]:
         """The Call that promotes what is due; its result goes to ``promoted``."""
         keys = self._keys
         script = load_script("promote_due", profile)
-        into = [keys.delayed, keys.stream, keys.dlq, keys.promoter_lock]
-        arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH, DLQ_MAX_LEN]
+        into = [keys.delayed, keys.stream, keys.dlq, keys.promoter_lock, keys.wake]
+        arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH, DLQ_MAX_LEN, int(self._woken)]
         return _scripted("worker.promote", script, into, arguments)
 
     def wake(self) -> None:
         """A producer of ours has added a job that is due earlier than the others."""
         self._woken = True
+        self.is_idle = False
         self.next_at = float("-inf")
 
     def promoted(self, result: Promoted, now_ms: float) -> None:
@@ -81,10 +104,14 @@ class Promoter:
         if len(result.job_ids) + result.set_aside >= BATCH:
             self.next_at = now_ms
             return
-        poll = FOREIGN_POLL_MS if now_ms < self._foreign_until else IDLE_POLL_MS
+        poll = self._poll_ms(now_ms)
         self._expected_due_ms = result.next_due_ms
+        self.is_idle = result.next_due_ms < 0
         wait = poll if result.next_due_ms < 0 else min(poll, result.next_due_ms - result.server_now_ms)
         self.next_at = now_ms + max(0, wait)
+
+    def _poll_ms(self, now_ms: float) -> int:
+        return FOREIGN_POLL_MS if now_ms < self._foreign_until else IDLE_POLL_MS
 
     def _is_surprise(self, server_now_ms: int) -> bool:
         """Jobs are due although none was expected by now: somebody adds without waking us."""

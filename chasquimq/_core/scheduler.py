@@ -4,7 +4,8 @@ The leader asks which specs are due (the server's clock decides), plans the fire
 writes them with a script that compares what was read with what is stored: two leaders, or one that was asleep, cannot
 fire a window twice, and a removed spec does not come back. One bad spec is set aside for a while and told; the others
 go on. In between the leader sleeps until the next fire; an upsert wakes it (``wake``), those of other implementations
-are found by a poll (docs/wire-format.md, scheduler).
+are found by a poll. While there are no specs nobody leads, and a look costs one small command (docs/wire-format.md,
+scheduler).
 """
 
 from __future__ import annotations
@@ -49,7 +50,24 @@ class Scheduling:
         self._holder = holder
         self._tick_ms = tick_ms
         self.leads = False
+        self.is_idle = True
+        """There are no specs, as far as this worker knows: ``peek`` instead of ``due``."""
         self.next_at = float("-inf")
+
+    @property
+    def listens(self) -> bool:
+        """Whether this worker is to hear of new specs."""
+        return self.leads or self.is_idle
+
+    def peek(self) -> Call[bool]:
+        """Whether there are any specs; the answer goes to ``peeked``."""
+        request = pack_command([b"EXISTS", self._keys.repeat])
+        return Call("scheduler.peek", request, single("scheduler.peek", bool), idempotent=True)
+
+    def peeked(self, found: bool, now_ms: float) -> None:
+        """Books the answer of ``peek``: nothing to do for a while, or the schedule begins."""
+        self.is_idle = not found
+        self.next_at = now_ms if found else now_ms + IDLE_POLL_MS
 
     def due(self, profile: ServerProfile) -> Call[DueSpecs]:
         """Which specs are due; the answer goes to ``asked`` when they are dealt with."""
@@ -66,11 +84,13 @@ class Scheduling:
 
     def wake(self) -> None:
         """Somebody has stored a spec that fires earlier than the others."""
+        self.is_idle = False
         self.next_at = float("-inf")
 
     def asked(self, result: DueSpecs, now_ms: float) -> None:
         """Sets ``next_at``: at the next fire, at the latest after a poll for specs that nobody told us of."""
         self.leads = result.leads
+        self.is_idle = result.leads and not result.due and result.later_ms < 0
         if result.due:
             self.next_at = now_ms  # there may be more, and those just fired have a next time
         elif result.leads and result.later_ms >= 0:

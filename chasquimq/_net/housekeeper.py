@@ -122,7 +122,8 @@ class Housekeeper:
         """
         if wait_ms < MIN_WAIT_MS:
             return
-        if not (self._leads and (self._core.promoter.leads or self._leads_schedule)):
+        wake_keys = self._wake_keys()
+        if not (wake_keys or self._is_listening):
             self._stopping.wait(wait_ms / 1000)
             return
         listener = self._listener
@@ -130,7 +131,6 @@ class Housekeeper:
             listener = self._listener = self._connect()
             self._is_listening = False
         if not self._is_listening:
-            wake_keys = [self._core.keys.wake, self._core.keys.scheduler_wake]
             listener.send(pack_command([b"BLPOP", *wake_keys, LISTEN_MS // 1000]))
             self._is_listening = True
         if not listener.can_read(wait_ms):
@@ -143,13 +143,21 @@ class Housekeeper:
             elif self._core.scheduling is not None:
                 self._core.scheduling.wake()
 
-    @property
-    def _leads_schedule(self) -> bool:
-        return self._core.scheduling is not None and self._core.scheduling.leads
+    def _wake_keys(self) -> list[bytes]:
+        core = self._core
+        if not self._leads:
+            return []
+        wake_keys = [core.keys.wake] if core.promoter.listens else []
+        if core.scheduling is not None and core.scheduling.listens:
+            wake_keys.append(core.keys.scheduler_wake)
+        return wake_keys
 
     def _promote(self, connection: BlockingConnection) -> None:
         promoter = self._core.promoter
         try:
+            if promoter.is_idle:
+                promoter.peeked(run_on(connection, promoter.peek()), self._clock.monotonic_ms())
+                return
             result = run_on(connection, promoter.promote(connection.profile))
         except RedisConnectionError:
             raise
@@ -162,6 +170,8 @@ class Housekeeper:
         follow_up = promoter.follow_up(result)
         if follow_up is not None:
             run_on(connection, follow_up)
+        if promoter.is_idle:
+            run_on(connection, promoter.release(connection.profile))
 
     def _renew(self, connection: BlockingConnection) -> None:
         core = self._core

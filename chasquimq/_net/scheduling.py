@@ -38,6 +38,10 @@ def fire_due(
     """Fires what is due and sets when to look again; returns how many jobs were added."""
     added = 0
     try:
+        if scheduling.is_idle:
+            scheduling.peeked(run_on(connection, scheduling.peek()), clock.monotonic_ms())
+            if scheduling.is_idle:
+                return 0
         result = run_on(connection, scheduling.due(connection.profile))
         for spec_key, score in result.due:
             added += _fire_one(connection, scheduling, spec_key, score, result.server_now_ms, report)
@@ -47,6 +51,8 @@ def fire_due(
         scheduling.failed(clock.monotonic_ms())
         raise
     scheduling.asked(result, clock.monotonic_ms())
+    if scheduling.is_idle:
+        run_on(connection, scheduling.release(connection.profile))
     return added
 
 

@@ -116,6 +116,7 @@ def main(form: str, url: str, queue: str, given: str) -> None:
         worker = flavour.worker(queue, handle, connection=url, **options)
         worker.on("ready", lambda: say("ready"))
         worker.on("error", lambda error: say("error", type(error).__name__))
+        worker.on("closing", lambda message: say("closing"))
         worker.on("closed", lambda: say("closed"))
         if scoped:
             async with worker:

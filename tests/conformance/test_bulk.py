@@ -88,7 +88,11 @@ async def test_duplicates_are_told_per_row(world: World) -> None:
     async with world.queue() as queue:
         await queue.add_unique("w", 0, job_id="known")
         jobs = await queue.add_bulk(
-            [("w", 1, {"job_id": job_id, "delay": delay}) for job_id in ("known", "new", "new") for delay in (0, 60_000)]
+            [
+                ("w", 1, {"job_id": job_id, "delay": delay})
+                for job_id in ("known", "new", "new")
+                for delay in (0, 60_000)
+            ]
         )
     assert [job.is_duplicate for job in jobs] == [True, True, False, True, True, True]
     assert len(world.stream()) + len(world.delayed()) == 2

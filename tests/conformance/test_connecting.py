@@ -252,9 +252,7 @@ def embeddable() -> None:
 @pytest.mark.usefixtures("embeddable")
 @pytest.mark.forms("sync", "asyncio", "trio", "uvloop")
 @pytest.mark.parametrize("kept", [False, True], ids=["temporary", "kept"])
-async def test_an_embedded_server_is_started_for_queue_and_worker(
-    flavour: Flavour, tmp_path: Path, kept: bool
-) -> None:
+async def test_an_embedded_server_is_started_for_queue_and_worker(flavour: Flavour, tmp_path: Path, kept: bool) -> None:
     connection = f"embedded://{tmp_path / 'data'}" if kept else "embedded://"
     done = flavour.gate()
 

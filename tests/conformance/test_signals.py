@@ -26,7 +26,7 @@ async def test_the_first_signal_drains(world: World, number: signal.Signals) -> 
             await world.until(lambda: worker.said("started wait"))
             await queue.add("w", "not started")
             worker.send(number)
-            await world.until(lambda: not world.admin.exists(world.key("promoter:lock")) or worker.said("closed"))
+            await world.until(lambda: worker.said("closing"))
             assert worker.exit_code is None
             assert not worker.said("done")
             worker.release()
@@ -45,7 +45,7 @@ async def test_the_second_signal_stops_at_once(world: World) -> None:
         with process(world, handle_signals=True) as worker:
             await world.until(lambda: worker.said("started"))
             worker.send(signal.SIGINT)
-            await world.flavour.sleep(0.2)
+            await world.until(lambda: worker.said("closing"))
             assert worker.exit_code is None
             worker.send(signal.SIGINT)
             await world.until(lambda: worker.exit_code is not None)
@@ -62,7 +62,7 @@ async def test_ctrl_c_without_handle_signals_drains_and_raises(world: World, sco
         with process(world, scoped=scoped, name="theirs") as worker:
             await world.until(lambda: worker.said("started"))
             worker.send(signal.SIGINT)
-            await world.flavour.sleep(0.2)
+            await world.until(lambda: worker.said("closing"))
             assert worker.exit_code is None, worker.complaints
             worker.release()
             await world.until(lambda: worker.exit_code is not None)

@@ -97,6 +97,16 @@ def test_the_first_line_is_enough_for_a_producer(admin: redis.Redis) -> None:
         assert queue.replay_dlq() == 0
 
 
+def test_the_last_line_may_be_left_out(admin: redis.Redis) -> None:
+    connection = add_user(admin, "modest", documented_rights()[:-1])
+    with (
+        Queue(QUEUE, connection=connection) as queue,
+        Worker(QUEUE, lambda job: job.data, connection=connection, store_results=True),
+    ):
+        jobs = [queue.add("plain", 1), queue.add("late", 2, delay=20), queue.add("once", 3, job_id="once")]
+        assert [job.wait_for_result(timeout_ms=10_000, interval_ms=5) for job in jobs] == [1, 2, 3]
+
+
 def test_a_missing_right_is_told(admin: redis.Redis) -> None:
     connection = add_user(admin, "reader", ["+get"])
     with Queue(QUEUE, connection=connection) as queue, pytest.raises(ServerReplyError) as refused:

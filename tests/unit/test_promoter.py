@@ -33,8 +33,8 @@ def result(*, promotes=0, next_due=-1, set_aside=0, leads=True, server_now=SERVE
 def test_promoting_is_one_script_under_the_lock(promoter, profile):
     call = promoter.promote(profile)
     keys, arguments = scripted(command(call), "promote_due", profile)
-    assert keys == [KEYS.delayed, KEYS.stream, KEYS.dlq, KEYS.promoter_lock]
-    assert arguments == [b"c-1", b"5", b"256", b"100000"]
+    assert keys == [KEYS.delayed, KEYS.stream, KEYS.dlq, KEYS.promoter_lock, KEYS.wake]
+    assert arguments == [b"c-1", b"5", b"256", b"100000", b"0"]
     assert call.idempotent
     assert commands(call.eval_form(0))[0][2:] == command(call)[2:]
 
@@ -56,6 +56,34 @@ def test_an_error_is_raised_and_promoting_is_tried_again_in_a_moment(promoter):
         answer(promoter.promote(CLASSIC), error("WRONGTYPE x"))
     promoter.failed(NOW)
     assert promoter.next_at == NOW + FOREIGN_POLL_MS
+
+
+def test_an_empty_set_is_only_looked_at(promoter):
+    assert promoter.is_idle
+    assert command(promoter.peek()) == [b"EXISTS", KEYS.delayed]
+    promoter.peeked(answer(promoter.peek(), 0), NOW)
+    assert promoter.is_idle
+    assert promoter.listens
+    assert promoter.next_at == NOW + IDLE_POLL_MS
+
+
+def test_what_nobody_announced_is_promoted_at_once_and_looked_for_often(promoter):
+    promoter.peeked(answer(promoter.peek(), 1), NOW)
+    assert not promoter.is_idle
+    assert promoter.next_at == NOW
+    promoter.promoted(result(promotes=1), NOW)
+    assert promoter.is_idle
+    assert promoter.next_at == NOW + FOREIGN_POLL_MS
+
+
+def test_a_token_that_was_meant_for_the_leader_is_given_back(promoter):
+    promoter.wake()
+    _, arguments = scripted(command(promoter.promote(NEWEST)), "promote_due", NEWEST)
+    assert arguments[-1] == b"1"
+    promoter.promoted(result(leads=False), NOW)
+    assert not promoter.listens
+    _, arguments = scripted(command(promoter.promote(NEWEST)), "promote_due", NEWEST)
+    assert arguments[-1] == b"0"
 
 
 def test_a_new_promoter_looks_at_once(promoter):

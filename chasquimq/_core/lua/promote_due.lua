@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Moves due jobs from the delayed set into the stream, if the caller leads the promotion of this queue.
--- KEYS: delayed, stream, dlq, promoter lock.
--- ARGV: holder id, lock lifetime in seconds, largest number of jobs, dlq length.
+-- KEYS: delayed, stream, dlq, promoter lock, wake.
+-- ARGV: holder id, lock lifetime in seconds, largest number of jobs, dlq length, 1 if a wake token was taken.
 -- Returns: {1, server time in ms, next due time in ms or -1, members set aside, promoted job ids ...}
 --          (an id is '' where the envelope does not show it at once)
 --          or {0, server time in ms, lock lifetime left in ms} when another holder leads.
@@ -13,6 +13,11 @@
 local now = server_now_ms()
 local holder = redis.call('GET', KEYS[4])
 if holder and holder ~= ARGV[1] then
+  if ARGV[5] == '1' and redis.call('LLEN', KEYS[5]) == 0 then
+    -- The token was meant for the leader.
+    redis.call('RPUSH', KEYS[5], '1')
+    redis.call('PEXPIRE', KEYS[5], 60000)
+  end
   return {0, now, redis.call('PTTL', KEYS[4])}
 end
 redis.call('SET', KEYS[4], ARGV[1], 'EX', ARGV[2])

@@ -35,7 +35,10 @@ def synchronous() -> None:
         assert_type(job, sync.Job[Email, Receipt])
         assert_type(job.wait_for_result(timeout_ms=100), Receipt | None)
         assert_type(queue.get_job_result(job.id), Receipt | None)
-        assert_type(queue.add_bulk([("w", {"to": "ada"}), ("w", {"to": "bob"}, JobsOptions(delay=5))]), list[sync.Job[Email, Receipt]])
+        assert_type(
+            queue.add_bulk([("w", {"to": "ada"}), ("w", {"to": "bob"}, JobsOptions(delay=5))]),
+            list[sync.Job[Email, Receipt]],
+        )
         assert_type(queue.add_bulk((("w", n) for n in range(3)), return_jobs=False), int)
         assert_type(queue.peek_dlq(), list[DlqEntry])
         assert_type(queue.replay_dlq(limit=3), int)
