@@ -1,8 +1,7 @@
 """A Redis server of one's own, for development, tests and programs on a single machine.
 
-``connection="embedded://"`` is a private temporary server, one per process: its data is gone when the last
-queue or worker of the process that uses it is closed. ``connection="embedded:///some/dir"`` keeps its data in
-that folder (append-only file); all processes that name the folder share one server, which stops when the last
+``connection="embedded://"`` is a private temporary server, one per process: its data is gone when the process
+ends. ``connection="embedded:///some/dir"`` keeps its data in that folder (append-only file); all processes that name the folder share one server, which stops when the last
 of them leaves, be it by a crash. Servers listen on a unix socket that only this user can open, never on the
 network.
 

@@ -73,6 +73,8 @@ def reply_error(name: str, reply: hiredis.ReplyError) -> ServerReplyError | Auth
     """The exception for an error reply."""
     text = str(reply)
     code = text.split(" ", 1)[0] if text else "ERR"
+    if code == "ERR" and "ACL failure in script" in text:
+        code = "NOPERM"  # what a script is not allowed to do comes wrapped in another error
     if code in ("NOAUTH", "WRONGPASS"):
         return AuthenticationError(
             f"{name}: the server refused the credentials ({text}). Check the username and password of the connection."

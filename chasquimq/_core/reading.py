@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import hiredis
-
-from chasquimq._core.call import Call, Reply, reply_error, single
+from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import load_script
@@ -94,15 +92,17 @@ class Reading:
         """Whether it is time to look for idle entries, where the read does not do that."""
         return now_ms >= self._claim_at
 
-    def create_group(self) -> Call[None]:
-        """Creates stream and group; a group that exists is fine. Id 0: a new group sees the whole backlog."""
-        request = pack_command([b"XGROUP", b"CREATE", self._keys.stream, self._group, b"0", b"MKSTREAM"])
-
-        def parse(replies: list[Reply]) -> None:
-            if isinstance(replies[0], hiredis.ReplyError) and not str(replies[0]).startswith("BUSYGROUP"):
-                raise reply_error("worker.create_group", replies[0])
-
-        return Call("worker.create_group", request, parse, idempotent=True)
+    def create_group(self, profile: ServerProfile) -> Call[int]:
+        """Creates stream and group; a group that exists is fine."""
+        script = load_script("create_group", profile)
+        keys, arguments = [self._keys.stream], [self._group]
+        return Call(
+            "worker.create_group",
+            script.evalsha(keys, arguments),
+            single("worker.create_group", int),
+            idempotent=True,
+            eval_form=lambda _: script.eval(keys, arguments),
+        )
 
     def read(self, count: int, profile: ServerProfile, *, block: bool = True) -> Call[list[Entry]]:
         """Reads up to ``count`` entries; waits for the first one when ``block``."""

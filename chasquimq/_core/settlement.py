@@ -125,9 +125,8 @@ class Settlement:
 
     def put_back(self, batch: Batch) -> None:
         """The batch could not be written: it goes to the front again."""
-        entry_ids = batch.entry_ids()
-        self._book.settled(entry_ids)
-        self._unsure.update(entry_ids)
+        # They stay noted as settling: not to find one of them means that its end was written after all.
+        self._unsure.update(batch.entry_ids())
         self._started.extendleft(reversed(batch.started))
         self._completed.extendleft(reversed(batch.completed))
         self._failures.extendleft(reversed(batch.failures))

@@ -78,9 +78,9 @@ class Housekeeper:
             try:
                 with contextlib.closing(self._connect()) as connection:
                     self._connection = connection
-                    failures = 0
                     try:
-                        self._keep_house(connection)
+                        while self._keep_house(connection):
+                            failures = 0
                     finally:
                         if self._listener is not None:
                             self._listener.close()
@@ -97,22 +97,22 @@ class Housekeeper:
         if failures == 1:
             self._report(error)
 
-    def _keep_house(self, connection: BlockingConnection) -> None:
-        check_ms = self._core.book.renewal_interval_ms / 2
+    def _keep_house(self, connection: BlockingConnection) -> bool:
+        """One round: renew, promote, fire, wait; False when it is time to stop."""
         promoter, scheduling = self._core.promoter, self._core.scheduling
-        while not self._stopping.is_set():
-            self._renew(connection)
-            now = self._clock.monotonic_ms()
-            until = now + check_ms
-            if self._leads:
-                if promoter.next_at <= now:
-                    self._promote(connection)
-                until = min(until, promoter.next_at)
-                if scheduling is not None:
-                    if scheduling.next_at <= now:
-                        fire_due(connection, scheduling, self._clock, self._report)
-                    until = min(until, scheduling.next_at)
-            self._wait(until - self._clock.monotonic_ms())
+        self._renew(connection)
+        now = self._clock.monotonic_ms()
+        until = now + self._core.book.renewal_interval_ms / 2
+        if self._leads:
+            if promoter.next_at <= now:
+                self._promote(connection)
+            until = min(until, promoter.next_at)
+            if scheduling is not None:
+                if scheduling.next_at <= now:
+                    fire_due(connection, scheduling, self._clock, self._report)
+                until = min(until, scheduling.next_at)
+        self._wait(until - self._clock.monotonic_ms())
+        return not self._stopping.is_set()
 
     def _wait(self, wait_ms: float) -> None:
         """Waits; shorter when a producer reports something that is due earlier than what we know of.

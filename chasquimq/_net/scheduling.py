@@ -15,7 +15,13 @@ from chasquimq._core.clock import Clock
 from chasquimq._core.reconnect import eval_request, splice
 from chasquimq._core.scheduler import Scheduling
 from chasquimq._net.blocking import BlockingConnection
-from chasquimq.errors import ChasquiError, InvalidOptionError, PayloadDecodeError, RedisConnectionError
+from chasquimq.errors import (
+    ChasquiError,
+    InvalidOptionError,
+    PayloadDecodeError,
+    RedisConnectionError,
+    ServerReplyError,
+)
 
 __all__ = ["fire_due", "run_on"]
 
@@ -65,15 +71,15 @@ def _fire_one(
     report: Callable[[Exception], None],
 ) -> int:
     profile = connection.profile
-    stored = run_on(connection, scheduling.stored_spec(spec_key))
-    if stored is None:
-        run_on(connection, scheduling.drop(spec_key, profile))
-        return 0
     try:
+        stored = run_on(connection, scheduling.stored_spec(spec_key))
+        if stored is None:
+            run_on(connection, scheduling.drop(spec_key, profile))
+            return 0
         spec, fires = scheduling.plan(stored, score, now_ms)
-    except (PayloadDecodeError, InvalidOptionError) as error:
-        logger.error("the repeatable spec %r cannot be read and rests for a minute: %s", spec_key, error)
+        return max(0, run_on(connection, scheduling.fire(spec_key, score, stored, spec, fires, now_ms, profile)))
+    except (PayloadDecodeError, InvalidOptionError, ServerReplyError) as error:
+        logger.error("the repeatable spec %r cannot be fired and rests for a minute: %s", spec_key, error)
         report(error)
         run_on(connection, scheduling.set_aside(spec_key, now_ms))
         return 0
-    return max(0, run_on(connection, scheduling.fire(spec_key, score, stored, spec, fires, now_ms, profile)))

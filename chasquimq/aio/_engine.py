@@ -128,7 +128,7 @@ class Engine:
     async def open(self) -> None:
         """Connects. Raises when the server cannot be used."""
         protect_from_interrupts(Engine.main, Engine._read, Engine._ack, Engine._consume, Listening.run)
-        await self._client.run(self._core.reading.create_group())
+        await self._client.run(self._core.reading.create_group(await self._client.profile()))
         address = await self._client.reachable_address()
         self._housekeeper = Housekeeper(self._core, lambda: BlockingConnection.open(address), self._clock, self._report)
 
@@ -161,7 +161,13 @@ class Engine:
             with self._reader_scope:
                 while not self._reading_ends:
                     try:
-                        failures = await self._read_until_failure(failures)
+                        connection = self._reader_connection = await self._client.dedicated()
+                        try:
+                            await run_on(connection, self._core.reading.create_group(connection.profile))
+                            while await self._read_from(connection):
+                                failures = 0
+                        finally:
+                            connection.abort()
                     except ChasquiError as error:
                         if self._reading_ends:
                             return
@@ -172,38 +178,29 @@ class Engine:
         finally:
             self._reader_ended.set()
 
-    async def _read_until_failure(self, failures: int) -> int:
-        connection = await self._client.dedicated()
-        self._reader_connection = connection
+    async def _read_from(self, connection: Connection) -> bool:
+        """One read, when there is room for one; False when reading ends."""
+        core, profile = self._core, connection.profile
+        while not (count := core.wanted()):
+            if self._reading_ends:
+                return False
+            await self._room.park(lambda: core.wanted() or self._reading_ends)
+        if self._reading_ends:
+            return False
+        sent_at = self._clock.monotonic_ms()
         try:
-            await run_on(connection, self._core.reading.create_group())
-            failures = 0
-            await self._read_from(connection)
-        finally:
-            connection.abort()
-        return failures
-
-    async def _read_from(self, connection: Connection) -> None:
-        core, clock, profile = self._core, self._clock, connection.profile
-        claims_beside = not profile.has_claim
-        while not self._reading_ends:
-            count = core.wanted()
-            if count == 0:
-                await self._room.park(lambda: core.wanted() or self._reading_ends)
-                continue
-            sent_at = clock.monotonic_ms()
-            if claims_beside and core.reading.is_claim_due(sent_at):
-                self._arrived(await run_on(connection, core.reading.claim(count, profile, sent_at)), sent_at)
-                continue
-            try:
-                entries = await run_on(connection, core.reading.read(count, profile))
-            except ServerReplyError as error:
-                if error.code != "NOGROUP":
-                    raise
-                logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
-                await run_on(connection, core.reading.create_group())
-                continue
+            if profile.has_claim or not core.reading.is_claim_due(sent_at):
+                entries = await run_on(connection, core.read(count, profile))
+            else:
+                entries = await run_on(connection, core.reading.claim(count, profile, sent_at))
+        except ServerReplyError as error:
+            if error.code != "NOGROUP":
+                raise
+            logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
+            await run_on(connection, core.reading.create_group(profile))
+        else:
             self._arrived(entries, sent_at)
+        return True
 
     def _arrived(self, entries: list[Entry], sent_at: float) -> None:
         if self._core.arrived(entries, sent_at):
@@ -350,6 +347,7 @@ class Engine:
         if self._housekeeper is not None:
             self._housekeeper.stop_leading()
         assert self._reader_ended is not None  # noqa: S101 - main() runs
+        await self._release_locks()
         for _ in range(UNBLOCK_ATTEMPTS):
             self._room.unpark()
             connection = self._reader_connection
@@ -392,6 +390,9 @@ class Engine:
         assert self._all_ended is not None  # noqa: S101 - main() runs
         await self._all_ended.wait()
         await self.hand_back()
+        await self._release_locks()
+
+    async def _release_locks(self) -> None:
         try:
             for release in self._core.release_locks(await self._client.profile()):
                 await self._client.run(release)

@@ -99,7 +99,7 @@ class Engine:
 
     def start(self) -> None:
         """Connects and starts the threads. Raises when the server cannot be used."""
-        self._client.run(self._core.reading.create_group())
+        self._client.run(self._core.reading.create_group(self._client.profile()))
         self._housekeeper.start()
         self._acker = self._spawn(self._ack, "chasquimq-acker")
         self._reader = self._spawn(self._read, "chasquimq-reader")
@@ -121,9 +121,9 @@ class Engine:
             try:
                 with contextlib.closing(self._client.dedicated()) as connection:
                     self._reader_connection = connection
-                    run_on(connection, self._core.reading.create_group())
-                    failures = 0
-                    self._read_from(connection)
+                    run_on(connection, self._core.reading.create_group(connection.profile))
+                    while self._read_from(connection):
+                        failures = 0
             except ChasquiError as error:
                 if self._reading_ends.is_set():
                     return
@@ -132,27 +132,29 @@ class Engine:
                     self._report(error)
                 self._reading_ends.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
 
-    def _read_from(self, connection: BlockingConnection) -> None:
-        core, clock, profile = self._core, self._clock, connection.profile
-        claims_beside = not profile.has_claim
-        while not self._reading_ends.is_set():
-            count = core.wanted()
-            if count == 0:
-                self._room.park(lambda: core.wanted() or self._reading_ends.is_set())
-                continue
-            sent_at = clock.monotonic_ms()
-            if claims_beside and core.reading.is_claim_due(sent_at):
-                self._arrived(run_on(connection, core.reading.claim(count, profile, sent_at)), sent_at)
-                continue
-            try:
-                entries = run_on(connection, core.reading.read(count, profile))
-            except ServerReplyError as error:
-                if error.code != "NOGROUP":
-                    raise
-                logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
-                run_on(connection, core.reading.create_group())
-                continue
+    def _read_from(self, connection: BlockingConnection) -> bool:
+        """One read, when there is room for one; False when reading ends."""
+        core, profile = self._core, connection.profile
+        while not (count := core.wanted()):
+            if self._reading_ends.is_set():
+                return False
+            self._room.park(lambda: core.wanted() or self._reading_ends.is_set())
+        if self._reading_ends.is_set():
+            return False
+        sent_at = self._clock.monotonic_ms()
+        try:
+            if profile.has_claim or not core.reading.is_claim_due(sent_at):
+                entries = run_on(connection, core.read(count, profile))
+            else:
+                entries = run_on(connection, core.reading.claim(count, profile, sent_at))
+        except ServerReplyError as error:
+            if error.code != "NOGROUP":
+                raise
+            logger.warning("the consumer group is gone (FLUSHALL, DEL, XGROUP DESTROY?); it is created again")
+            run_on(connection, core.reading.create_group(profile))
+        else:
             self._arrived(entries, sent_at)
+        return True
 
     def _arrived(self, entries: list[Entry], sent_at: float) -> None:
         if self._core.arrived(entries, sent_at):
@@ -273,6 +275,7 @@ class Engine:
         reader = self._reader
         if reader is None:
             return
+        self._release_locks()
         for _ in range(UNBLOCK_ATTEMPTS):
             self._room.unpark_all()
             connection = self._reader_connection
@@ -317,6 +320,11 @@ class Engine:
                 consumer.join()
         if self._reader is not None:
             self.hand_back()
-            with contextlib.suppress(ChasquiError):
-                for release in self._core.release_locks(self._client.profile()):
-                    self._client.run(release)
+            self._release_locks()
+
+    def _release_locks(self) -> None:
+        try:
+            for release in self._core.release_locks(self._client.profile()):
+                self._client.run(release)
+        except ChasquiError as error:
+            logger.info("the leader locks were not released and run out by themselves: %s", error)
