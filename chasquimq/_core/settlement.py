@@ -294,6 +294,7 @@ class Settlement:
                 else:
                     batch.refusals.append(error)
                     concerned = {entry.entry_id for entry in entries}
+                    unsure.update(concerned)  # a script that was refused half-way has settled the first ones
                     batch.again += [row for row in rows if _entry_of(row).entry_id in concerned]
                     return
             odd = strike(held, entries, states)

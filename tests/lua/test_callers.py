@@ -25,7 +25,7 @@ def core(place):
         emit=lambda *_: None,
         listens=lambda _: False,
     )
-    run(place, worker.reading.create_group())
+    run(place, worker.reading.create_group(place.profile))
     return worker
 
 

@@ -170,12 +170,12 @@ def test_nothing_in_time_is_no_entries_and_an_error_is_raised():
     assert raised.value.code == "NOGROUP"
 
 
-def test_a_group_sees_the_whole_backlog_and_may_exist_already():
-    call = reading().create_group()
-    assert command(call) == [b"XGROUP", b"CREATE", KEYS.stream, b"default", b"0", b"MKSTREAM"]
+@pytest.mark.parametrize("profile", [CLASSIC, NEWEST], ids=lambda p: p.version)
+def test_the_group_is_created_by_a_script_that_a_full_server_runs(profile):
+    call = reading().create_group(profile)
+    assert scripted(command(call), "create_group", profile) == ([KEYS.stream], [b"default"])
     assert call.idempotent
-    assert answer(call, b"OK") is None
-    assert answer(call, error("BUSYGROUP Consumer Group name already exists")) is None
+    assert [answer(call, reply) for reply in (1, 0)] == [1, 0]
     with pytest.raises(ServerReplyError, match="WRONGTYPE"):
         answer(call, error("WRONGTYPE x"))
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Acknowledges and deletes entries that are still leased to this consumer.
 -- KEYS: stream.
--- ARGV: group, consumer ('' = ownership is certain), entry ids.
+-- ARGV: group, consumer ('' = whoever owns them), entry ids.
 -- Returns: per entry 1 done, 0 not ours any more.
 -- Sent twice: an entry that is gone answers 0.
 -- @include ack_and_delete

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Acknowledges finished entries and stores their results, each pair in one step.
 -- KEYS: stream, then one result key per entry.
--- ARGV: group, consumer ('' = ownership is certain), result lifetime in seconds, then per entry: id, result.
+-- ARGV: group, consumer ('' = whoever owns them), result lifetime in seconds, then per entry: id, result.
 -- Returns: per entry 1 done, 0 not ours any more, 2 done but the server had no room for the result.
 -- Sent twice: an entry that is gone answers 0 and its result stays as it is.
 -- @include ack_and_delete

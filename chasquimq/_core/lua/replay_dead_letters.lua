@@ -11,13 +11,18 @@ if refusal then
 end
 local moved = 0
 for index = 1, #ARGV, 3 do
-  if redis.call('XDEL', KEYS[1], ARGV[index]) == 1 then
-    if ARGV[index + 2] == '' then
-      redis.call('XADD', KEYS[2], '*', 'd', ARGV[index + 1])
-    else
-      redis.call('XADD', KEYS[2], '*', 'd', ARGV[index + 1], 'n', ARGV[index + 2])
-    end
+  local id, envelope, name = unpack(ARGV, index, index + 2)
+  -- The new place first: if it is refused (rights, memory), the letter is still in the old one.
+  local entry
+  if name == '' then
+    entry = redis.call('XADD', KEYS[2], '*', 'd', envelope)
+  else
+    entry = redis.call('XADD', KEYS[2], '*', 'd', envelope, 'n', name)
+  end
+  if redis.call('XDEL', KEYS[1], id) == 1 then
     moved = moved + 1
+  else
+    redis.call('XDEL', KEYS[2], entry)
   end
 end
 return moved

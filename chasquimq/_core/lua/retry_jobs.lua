@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Moves failed jobs from the stream into the delayed set, to run again later.
 -- KEYS: stream, delayed, wake, events.
--- ARGV: group, consumer ('' = ownership is certain), events length ('' = none), then per job:
+-- ARGV: group, consumer ('' = whoever owns them), events length ('' = none), then per job:
 --       entry id, wait in ms, member, job id, dispatch name, number of the coming run.
 -- Returns: per job 1 moved, 0 not ours any more.
 -- Sent twice: an entry that is gone answers 0 and is not scheduled again.
@@ -22,8 +22,16 @@ local events = ARGV[3] ~= '' and KEYS[4] or ''
 for index = 4, #ARGV, 6 do
   local id, wait, member, job, name, run = unpack(ARGV, index, index + 5)
   local state = 0
-  if owns(KEYS[1], ARGV[1], ARGV[2], id) and ack_and_delete(KEYS[1], ARGV[1], id) == 1 then
-    redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(wait)), member)
+  if owns(KEYS[1], ARGV[1], ARGV[2], id) then
+    -- The new place first: if it is refused (rights, memory), the job is still in the old one.
+    local added = redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(wait)), member)
+    if ack_and_delete(KEYS[1], ARGV[1], id) == 1 then
+      state = 1
+    elseif added == 1 then
+      redis.call('ZREM', KEYS[2], member)
+    end
+  end
+  if state == 1 then
     wake_promoter(KEYS[2], KEYS[3], member)
     local ts = string.format('%.0f', now)
     if name == '' then
@@ -32,7 +40,6 @@ for index = 4, #ARGV, 6 do
       write_event(events, ARGV[3], 'e', 'retry-scheduled', 'id', job, 'ts', ts, 'n', name, 'attempt', run,
         'backoff_ms', wait)
     end
-    state = 1
   end
   moved[#moved + 1] = state
 end

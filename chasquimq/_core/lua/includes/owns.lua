@@ -1,7 +1,7 @@
--- Whether the entry is pending for this consumer. An empty consumer name means: do not ask.
+-- Whether the entry is pending for this consumer; an empty consumer name means: for anybody.
 local function owns(stream, group, consumer, id)
   if consumer == '' then
-    return true
+    return #redis.call('XPENDING', stream, group, id, id, 1) == 1
   end
   return #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 1
 end
