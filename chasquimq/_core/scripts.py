@@ -50,7 +50,8 @@ def load_script(name: str, profile: ServerProfile) -> Script:
 @cache
 def _load(name: str, has_xackdel: bool) -> Script:
     folder = resources.files("chasquimq._core") / "lua"
-    variants = {"ack_and_delete": "ack_and_delete_xackdel" if has_xackdel else "ack_and_delete_classic"}
+    kind = "xackdel" if has_xackdel else "classic"
+    variants = {part: f"{part}_{kind}" for part in ("ack_and_delete", "ack_and_delete_all")}
 
     def include(match: re.Match[str]) -> str:
         part = match.group(1)

@@ -142,7 +142,8 @@ class Settlement:
                 # Best effort: a full server refuses events and nothing else is concerned.
                 commands = events.commands
                 calls.append(Call("worker.events", events.take(), _ignore, commands, idempotent=True))
-        certain, doubtful, with_result = sort_ends(batch.completed, self._book.certain_after(now_ms))
+        certain_after = self._book.certain_after(now_ms)
+        certain, doubtful, with_result = sort_ends(batch.completed, certain_after)
         if not profile.has_xackdel:
             certain, doubtful = [], certain + doubtful
         for part in _parts(certain, ACKS_PER_COMMAND):
@@ -154,7 +155,7 @@ class Settlement:
         retries = [failure for failure in batch.failures if isinstance(failure.end, Retry)]
         dead = [failure for failure in batch.failures if isinstance(failure.end, DeadLetter)]
         for failures in _parts(retries, ROWS_PER_SCRIPT):
-            calls.append(self._retry(batch, failures, profile))
+            calls.append(self._retry(batch, failures, certain_after, profile))
         for failures in _parts(dead, ROWS_PER_SCRIPT):
             calls.append(self._dead_letter(batch, failures, profile))
         return calls
@@ -223,9 +224,11 @@ class Settlement:
             arguments += [entry.entry_id, entry.result]
         return self._scripted("complete_jobs", keys, arguments, batch, entries, profile)
 
-    def _retry(self, batch: Batch, failures: list[Failure], profile: ServerProfile) -> Call[None]:
+    def _retry(self, batch: Batch, failures: list[Failure], certain_after: float, profile: ServerProfile) -> Call[None]:
         settings, keys = self._settings, self._keys
-        arguments: list[Argument] = [settings.group, settings.consumer, self._events_length]
+        _, doubtful, _ = sort_ends([failure.entry for failure in failures], certain_after)
+        asks_for = settings.consumer if doubtful else b""
+        arguments: list[Argument] = [settings.group, asks_for, self._events_length]
         for failure in failures:
             entry, end = failure.entry, failure.end
             assert isinstance(end, Retry)  # noqa: S101 - sorted by the caller

@@ -8,7 +8,12 @@ import pytest
 FOLDER = resources.files("chasquimq._core") / "lua"
 SCRIPTS = {path.name.removesuffix(".lua"): path.read_text("utf-8") for path in FOLDER.iterdir() if path.is_file()}
 INCLUDES = {path.name.removesuffix(".lua"): path.read_text("utf-8") for path in (FOLDER / "includes").iterdir()}
-VARIANTS = {"ack_and_delete": ["ack_and_delete_classic", "ack_and_delete_xackdel"]}
+# One name for two files: which of them is sent depends on the server.
+VARIANTS = {
+    name.removesuffix("_classic"): [name, name.replace("_classic", "_xackdel")]
+    for name in INCLUDES
+    if name.endswith("_classic")
+}
 
 EVERY_SCRIPT = pytest.mark.parametrize("name", sorted(SCRIPTS))
 EVERY_INCLUDE = pytest.mark.parametrize("name", sorted(INCLUDES))

@@ -32,7 +32,7 @@ def test_a_script_is_sent_by_its_digest_and_when_that_is_unknown_by_its_text(pro
 def test_includes_are_put_in_and_comments_left_out(profile):
     text = load_script("retry_jobs", profile).text.decode()
     assert text.startswith("#!lua flags=allow-oom\n")
-    for function in ("ack_and_delete", "owns", "server_now_ms", "wake_promoter", "write_event"):
+    for function in ("ack_and_delete_all", "owns", "server_now_ms", "wake_promoter", "write_event"):
         assert text.count(f"local function {function}(") == 1
     assert "--" not in text
     assert "@include" not in text
