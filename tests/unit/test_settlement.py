@@ -58,7 +58,16 @@ def test_a_retry_is_moved_with_all_that_its_event_needs(profile):
     call = worker.calls()[-1]
     keys, arguments = scripted(command(call), "retry_jobs", profile)
     assert keys == [KEYS.stream, KEYS.delayed, KEYS.wake, KEYS.events]
-    assert arguments == [GROUP, b"c-1", b"100000", b"1-0", b"250", b"member", b"job-0", b"send", b"2"]
+    assert arguments == [GROUP, b"", b"100000", b"1-0", b"250", b"member", b"job-0", b"send", b"2"]
+
+
+@PROFILES
+def test_a_retry_whose_lease_is_doubtful_asks_for_the_owner(profile):
+    worker = Worker(profile)
+    worker.entries[0].lost = True
+    worker.fail(worker.entries[0], RETRY)
+    _, arguments = scripted(command(worker.calls()[-1]), "retry_jobs", profile)
+    assert arguments[1] == b"c-1"
 
 
 @PROFILES
