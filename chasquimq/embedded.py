@@ -1,9 +1,9 @@
 """A Redis server of one's own, for development, tests and programs on a single machine.
 
-``connection="embedded://"`` is a private temporary server, one per process: its data is gone when the process
-ends. ``connection="embedded:///some/dir"`` keeps its data in that folder (append-only file); all processes that name the folder share one server, which stops when the last
-of them leaves, be it by a crash. Servers listen on a unix socket that only this user can open, never on the
-network.
+``connection="embedded://"`` is a private temporary server, one per process: its data is gone when the process ends.
+``connection="embedded:///some/dir"`` keeps its data in that folder (append-only file); all processes that name the
+folder share one server, which stops when the last of them leaves, be it by a crash. Servers listen on a unix socket
+that only this user can open, never on the network.
 
 Decides which server program to run and who counts as a user. Must never stop a server: its watcher does
 (``_embedded_watch``), except when the watcher itself was killed.

@@ -87,6 +87,8 @@ class Settlement:
         self._completed: deque[Entry] = deque()
         self._failures: deque[Failure] = deque()
         self._drained_ms: int | None = None
+        self._returnvalues: dict[bytes, str] = {}
+        """By entry id: what ``completed`` shows of the return value, for the few that show one."""
         self._unsure: set[bytes] = set()
         """Entries of batches whose answers were lost: not to find them later means that they are settled."""
 
@@ -96,7 +98,10 @@ class Settlement:
         if self._settings.events:
             self._started.append(entry)
 
-    def completed(self, entry: Entry) -> None:
+    def completed(self, entry: Entry, returnvalue: str | None = None) -> None:
+        """``returnvalue``: JSON text for the event, if it is to show the value."""
+        if returnvalue is not None and self._settings.events:
+            self._returnvalues[entry.entry_id] = returnvalue
         self._completed.append(entry)
 
     def failed(self, failure: Failure) -> None:
@@ -163,6 +168,9 @@ class Settlement:
     def booked(self, batch: Batch) -> None:
         """All answers are in. What was refused by an error reply is noted again for the next batch."""
         self._book.settled(batch.entry_ids())
+        if self._returnvalues:
+            for entry in batch.completed:
+                self._returnvalues.pop(entry.entry_id, None)
         for row in batch.again:
             if isinstance(row, Failure):
                 self._failures.append(row)
@@ -173,13 +181,27 @@ class Settlement:
         buffer = FrameBuffer()
         head = self._events_head
         buffer.active_events(head, batch.started)
-        buffer.completed_events(head, batch.completed)
+        if self._returnvalues:
+            for entry in batch.completed:
+                self._completed_event(buffer, entry)
+        else:
+            buffer.completed_events(head, batch.completed)
         for failure in batch.failures:
             if failure.reason is not None:
                 buffer.command(self._failed_event(failure, failure.reason))
         if batch.drained_ms is not None:
             buffer.command([*self._event_start("drained", "", batch.drained_ms)])
         return buffer
+
+    def _completed_event(self, buffer: FrameBuffer, entry: Entry) -> None:
+        returnvalue = self._returnvalues.get(entry.entry_id)
+        if returnvalue is None:
+            buffer.completed_events(self._events_head, [entry])
+            return
+        name: list[Argument] = [b"n", entry.name] if entry.name else []
+        start = self._event_start("completed", entry.job_id, entry.finished_on)
+        times: list[Argument] = [b"attempt", entry.attempt + 1, b"duration_us", entry.duration_us]
+        buffer.command([*start, *name, *times, b"returnvalue", returnvalue])
 
     def _event_start(self, kind: str, job_id: str, at_ms: int) -> list[Argument]:
         max_len = self._settings.events_max_len

@@ -12,6 +12,7 @@ thread, because every change of shared state is one atomic operation on a deque,
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,8 @@ __all__ = ["WorkerCore"]
 
 logger = logging.getLogger("chasquimq.worker")
 
+MAX_EVENT_VALUE_CHARACTERS = 1_000
+"""A longer return value is not written into the events stream; ``store_results`` keeps it."""
 HANDED_BACK_IDLE_MS = 86_400_000
 """Longer than any worker's lease: an entry that is handed back can be taken at once."""
 
@@ -163,8 +166,23 @@ class WorkerCore(Generic[JobT]):
             entry.result = self._encode_result(job, result)
         if self._listens("completed"):
             self._emit("completed", job, result, "")
-        self.settlement.completed(entry)
+        self.settlement.completed(entry, None if result is None else self._event_value(result))
         self._ended = next(self._ends)
+
+    def _event_value(self, result: Any) -> str | None:
+        """The return value as the ``completed`` event shows it: JSON text, if it has that form and is short."""
+        if not self.settings.events:
+            return None
+        try:
+            if len(result) > MAX_EVENT_VALUE_CHARACTERS:
+                return None  # not worth writing only to see that it is too long
+        except TypeError:
+            pass  # a value without a length is short
+        try:
+            text = json.dumps(result, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError):
+            return None
+        return text if len(text) <= MAX_EVENT_VALUE_CHARACTERS else None
 
     def _encode_result(self, job: JobT, result: Any) -> bytes | None:
         try:

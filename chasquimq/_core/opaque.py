@@ -1,0 +1,129 @@
+"""Opaque payloads: the engine for jobs whose payload is bytes that it never looks into.
+
+A Producer, a Consumer and a Queue or Worker differ in one thing only: how a payload becomes the job's data and a return
+value becomes bytes. That difference is here. It must never decode a payload or hold a decision of the engine.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from chasquimq._core.call import Call, single
+from chasquimq._core.keys import QueueKeys
+from chasquimq._core.producer import NewJob, Producing
+from chasquimq._core.repeat import RepeatSpec
+from chasquimq._core.worker import WorkerCore
+from chasquimq._fast import Entry, JobState, begin_job, mint_ulid, pack_command
+from chasquimq.errors import PayloadEncodeError
+from chasquimq.options import JobsOptions, check_job_id
+
+__all__ = ["OpaqueCore", "OpaqueProducing", "RawJob", "as_bytes", "stored_bytes"]
+
+logger = logging.getLogger("chasquimq.worker")
+
+
+def as_bytes(what: str, value: object) -> bytes:
+    """``value`` as bytes. Anything that would need a codec is refused: a guess could not be taken back."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise PayloadEncodeError(
+        f"{what} is {type(value).__name__}; payloads are opaque here, so bytes are expected. Encode it first, for "
+        "example with chasquimq.encode_payload, which is what Queue and Worker do."
+    )
+
+
+class RawJob(JobState):
+    """What the handler of a Consumer receives: the payload as it stood in the queue, and what is known about it."""
+
+    __slots__ = ()
+
+    id: str
+    """The job's id: a ULID, or the ``job_id`` that its producer gave."""
+    name: str
+    """The dispatch name; may be empty."""
+    deliveries: int
+    """How often this entry was handed to a consumer before; more than 0 after one died or lost its lease."""
+
+    @property
+    def payload(self) -> bytes:
+        """The payload, never decoded."""
+        payload: bytes = self.data
+        return payload
+
+    @property
+    def attempt(self) -> int:
+        """Which run this is, 1 in the first."""
+        return self.attempts_made
+
+    @property
+    def created_at_ms(self) -> int:
+        """When the job was added, milliseconds since the epoch."""
+        return self.timestamp
+
+    @property
+    def max_attempts(self) -> int | None:
+        """The total of runs that the job itself allows; None: it leaves that to the consumer."""
+        return None if self._entry is None else self._entry.max_attempts
+
+    @property
+    def lease_lost(self) -> bool:
+        """True when the job's lease could not be kept: another consumer may be running it too."""
+        return self._entry is not None and self._entry.lost
+
+    def __repr__(self) -> str:
+        # A payload may be private or huge; a log line names the job only.
+        return f"<RawJob {self.id} {self.name!r} attempt={self.attempt}>"
+
+
+class OpaqueCore(WorkerCore[RawJob]):  # type: ignore[type-var]  # the core needs a JobState only
+    """A worker's core that hands payloads on and takes results as they are."""
+
+    def start(self, entry: Entry) -> RawJob | None:
+        """The job to run, or None when it must not be run. Bytes cannot fail to decode."""
+        clock = self._clock
+        now = clock.monotonic_ms()
+        if self.book.has_begun_to_doubt(entry, now):
+            self.book.drop(entry.entry_id)
+            return None
+        job = begin_job(RawJob, entry, clock.wall_ms(), now)
+        job._progress_sink = self
+        job.data = entry.payload
+        self.settlement.started(entry)
+        if self._listens("active"):
+            self._emit("active", job, "")
+        return job
+
+    def _encode_result(self, job: RawJob, result: Any) -> bytes | None:
+        try:
+            return as_bytes("the handler's return value", result)
+        except PayloadEncodeError as error:
+            # The work is done; running it again would not make its result storable.
+            error.add_note(f"Job {job.id} ({job.name!r}) is completed; its return value is not stored.")
+            logger.warning("job %s is completed, but its return value cannot be stored: %s", job.id, error)
+            self._emit("error", error)
+            return None
+
+
+class OpaqueProducing(Producing):
+    """A producer's decisions for payloads that are bytes already."""
+
+    def new_job(self, name: str, data: object, options: JobsOptions | None) -> NewJob:
+        """Checks everything; the payload stays as it is."""
+        return self.new_opaque_job(self.encode_name(name), as_bytes("the payload", data), options)
+
+    def repeat_spec(self, name: str, data: object, options: JobsOptions) -> RepeatSpec:
+        """The repeatable spec whose fires carry these bytes."""
+        payload = as_bytes("the payload", data)
+        self._check_size(NewJob(mint_ulid(), b"", payload, self._now_ms()))
+        return replace(super().repeat_spec(name, None, options), payload=payload)
+
+
+def stored_bytes(keys: QueueKeys, job_ids: list[str]) -> Call[list[bytes | None]]:
+    """The stored results of jobs, in order; None where there is none."""
+    names = [keys.result(check_job_id(job_id)) for job_id in job_ids]
+    request = pack_command([b"MGET", *names])
+    return Call("producer.get_results", request, single("producer.get_results", list), idempotent=True)
