@@ -148,11 +148,6 @@ class AddResult:
     """True when the id was known within its deduplication window and nothing was added."""
 
 
-def mark_duplicate(result: AddResult) -> None:
-    """For a bulk add, which learns of duplicates after its results were made and before anybody sees them."""
-    object.__setattr__(result, "is_duplicate", True)
-
-
 def jobs_options(opts: object) -> JobsOptions:
     """AddOptions, or a mapping of the same names, as options of ``Queue.add``."""
     if isinstance(opts, AddOptions):

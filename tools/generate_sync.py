@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "chasquimq"
-GENERATED = ("_unsupported.py", "job.py", "queue.py")
+GENERATED = ("_unsupported.py", "consumer.py", "job.py", "producer.py", "queue.py")
 
 # In this order; longer forms come before the words they contain.
 REPLACEMENTS = [
@@ -26,6 +26,9 @@ REPLACEMENTS = [
     (r"\b__aexit__\b", "__exit__"),
     (r"\baclosing\b", "closing"),
     (r"\bchasquimq\.aio\b", "chasquimq.sync"),
+    (r"\bAwaitable\[[^\]]*\] \| ", ""),
+    (r"\bAwaitable, ", ""),
+    (r"\bself\._report, self\._wake\b", "self._report, self._progressed"),
     (r"\bimport anyio\b", "import threading"),
     (r"\banyio\.Event\b", "threading.Event"),
     (r"\banyio\.sleep\b", "time.sleep"),

@@ -1,0 +1,1 @@
+"""Every decision, and no waiting: no socket, clock, thread, random source or event loop in here."""

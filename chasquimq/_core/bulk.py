@@ -1,9 +1,10 @@
-"""add_bulk: from any iterable of rows to a few large buffers, with the books on every row.
+"""add_bulk: from any iterable of rows to buffers of a few hundred commands, with the books on every row.
 
-One pass, whatever mix of options the rows have: each row becomes exactly one command and so one reply. Rows are
-read as the buffers are sent, so that a generator of a million rows needs the memory of a few buffers. It decides
-what becomes of refused rows: if the first buffer holds one, nothing has been sent yet and nothing will be; later,
-the good rows go on and the refused ones are reported at the end.
+One pass, whatever mix of options the rows have: each row becomes exactly one command and so one reply. Plain rows are
+framed by ``_fast``, one by one all the others. Rows are read as the buffers are sent, so that the server works on the
+first ones while later ones are encoded, and a generator of a million rows needs the memory of a few buffers. It
+decides what becomes of refused rows: if the first buffer holds one, nothing has been sent yet and nothing will be;
+later, the good rows go on and the refused ones are reported at the end.
 """
 
 from __future__ import annotations
@@ -14,28 +15,29 @@ from typing import Any, Generic, TypeVar
 import hiredis
 
 from chasquimq._core.call import Call, Reply, reply_error
-from chasquimq._core.producer import NewJob, Producing
+from chasquimq._core.producer import Producing, made_job
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script
-from chasquimq._fast import FrameBuffer
+from chasquimq._fast import END, FULL, FrameBuffer, JobState
 from chasquimq.errors import BulkAddError, ChasquiError, InvalidOptionTypeError, NotSupportedError
 from chasquimq.options import BulkJob
 
-__all__ = ["BulkAdd"]
+__all__ = ["BUFFERS_UNDER_WAY", "BulkAdd"]
 
-ROWS_PER_BUFFER = 1000
-BYTES_PER_BUFFER = 1_048_576
+ROWS_PER_BUFFER = 250
+"""Few enough that a call of 1,000 rows overlaps with the server's work, enough to make the cost of a write small."""
+BYTES_PER_BUFFER = 262_144
+BUFFERS_UNDER_WAY = 4
 
-JobT = TypeVar("JobT")
+JobT = TypeVar("JobT", bound=JobState)
 
 
 class _Buffer:
     """What is needed to read the replies of one buffer."""
 
-    __slots__ = ("first_row", "row_of_reply", "scripted")
+    __slots__ = ("row_of_reply", "scripted")
 
-    def __init__(self, first_row: int) -> None:
-        self.first_row = first_row
+    def __init__(self) -> None:
         self.row_of_reply: list[int] = []
         self.scripted: dict[int, tuple[Script, list[bytes], list[Argument]]] = {}
 
@@ -43,34 +45,33 @@ class _Buffer:
 class BulkAdd(Generic[JobT]):
     """One run of ``add_bulk``. ``jobs`` and ``added`` grow as buffers are confirmed."""
 
-    def __init__(
-        self,
-        producing: Producing,
-        rows: Iterable[Any],
-        make_job: Callable[[NewJob, str, Any], JobT] | None,
-        set_duplicate: Callable[[JobT], None],
-    ) -> None:
+    def __init__(self, producing: Producing, rows: Iterable[Any], job_class: type[JobT] | None, queue: Any) -> None:
+        """Without a ``job_class`` no jobs are made; ``queue`` is what the jobs know as theirs."""
         self._producing = producing
         self._rows = iter(_iterable(rows))
-        self._make_job = make_job
-        self._set_duplicate = set_duplicate
+        self._job_class = job_class
+        self._queue = queue
+        self._frames = FrameBuffer()
         self._has_defaults = producing.settings.defaults is not None
         self._read = 0
         self.jobs: list[JobT | None] = []
         self.errors: dict[int, Exception] = {}
         self.added = 0
+        self._plain_rows = None if self._has_defaults else producing.plain_rows(job_class, queue, self.jobs)
 
     def calls(self, profile: ServerProfile) -> Iterator[Call[None]]:
         """One Call per buffer, built when it is asked for."""
         exhausted = False
         first = True
         while not exhausted:
-            buffer, exhausted, request, commands = self._fill(profile)
+            buffer = _Buffer()
+            exhausted = self._fill(buffer, profile)
             if first and self.errors:
                 self.jobs = [None] * len(self.jobs)
                 raise self.failure("Nothing was added.")
             first = False
-            if commands:
+            if commands := self._frames.commands:
+                request = self._frames.take()
                 yield Call("queue.add_bulk", request, self._reader(buffer), commands, eval_form=_eval_form(buffer))
 
     def finish(self) -> None:
@@ -94,54 +95,79 @@ class BulkAdd(Generic[JobT]):
         failure.__cause__ = error
         return failure
 
-    def _fill(self, profile: ServerProfile) -> tuple[_Buffer, bool, bytes, int]:
-        producing = self._producing
-        frames = FrameBuffer()
-        buffer = _Buffer(self._read)
-        head = producing.bulk_head
-        note_row = buffer.row_of_reply.append
-        for row in self._rows:
-            number = self._read
-            self._read += 1
-            try:
-                name, data, opts = _split(row)
-                options = producing.options(opts, {}) if opts is not None or self._has_defaults else None
-                if options is not None and options.repeat is not None:
-                    raise NotSupportedError("a row of add_bulk cannot repeat; call add(..., repeat=...) for it.")
-                job = producing.new_job(name, data, options)
-                scripted = None if options is None else producing.scripted(job, profile)
-            except (ChasquiError, TypeError, ValueError) as error:
-                self.errors[number] = error
-                if self._make_job is not None:
-                    self.jobs.append(None)
-                continue
-            if scripted is None:
-                frames.job(head, job.job_id, job.payload, job.created_at_ms, job.name, job.retry)
-            else:
-                script, keys, arguments = scripted
-                buffer.scripted[len(buffer.row_of_reply)] = scripted
-                frames.raw(script.evalsha(keys, arguments))
-            note_row(number)
-            if self._make_job is not None:
-                self.jobs.append(self._make_job(job, name, data))
-            if len(buffer.row_of_reply) >= ROWS_PER_BUFFER or frames.size >= BYTES_PER_BUFFER:
-                return buffer, False, frames.take(), len(buffer.row_of_reply)
-        return buffer, True, frames.take(), len(buffer.row_of_reply)
+    def unconfirmed(self) -> str:
+        """What can be said about the rows when the connection broke."""
+        return (
+            f"add_bulk: {self.added} rows were confirmed; of the up to {BUFFERS_UNDER_WAY * ROWS_PER_BUFFER:,} rows "
+            "after them some may be in the queue. Rows with a job_id can be added again safely."
+        )
+
+    def _fill(self, buffer: _Buffer, profile: ServerProfile) -> bool:
+        """Fills the buffer; True when there are no more rows."""
+        while True:
+            row = self._frame_plain_rows(buffer)
+            if row is END or row is FULL:
+                return row is END
+            self._frame_row(row, buffer, profile)
+
+    def _frame_plain_rows(self, buffer: _Buffer) -> Any:
+        """The next row that is not plain, or FULL or END."""
+        frames = self._frames
+        if self._plain_rows is None:
+            is_full = frames.commands >= ROWS_PER_BUFFER or frames.size >= BYTES_PER_BUFFER
+            return FULL if is_full else next(self._rows, END)
+        before = frames.commands
+        row = self._plain_rows.fill(self._rows, frames, ROWS_PER_BUFFER, BYTES_PER_BUFFER)
+        number = self._read
+        self._read += frames.commands - before
+        buffer.row_of_reply.extend(range(number, self._read))
+        return row
+
+    def _frame_row(self, row: Any, buffer: _Buffer, profile: ServerProfile) -> None:
+        """Frames a row of any kind, or notes why it cannot be added."""
+        producing, job_class = self._producing, self._job_class
+        number = self._read
+        self._read += 1
+        try:
+            name, data, opts = _split(row)
+            options = producing.options(opts, {}) if opts is not None or self._has_defaults else None
+            if options is not None and options.repeat is not None:
+                raise NotSupportedError("a row of add_bulk cannot repeat; call add(..., repeat=...) for it.")
+            new = producing.new_job(name, data, options)
+            scripted = None if options is None else producing.scripted(new, profile)
+        except (ChasquiError, TypeError, ValueError) as error:
+            self.errors[number] = error
+            if job_class is not None:
+                self.jobs.append(None)
+            return
+        if scripted is None:
+            head = producing.bulk_head
+            self._frames.job(head, new.job_id, new.payload, new.created_at_ms, new.name, new.retry)
+        else:
+            script, keys, arguments = scripted
+            buffer.scripted[len(buffer.row_of_reply)] = scripted
+            self._frames.raw(script.evalsha(keys, arguments))
+        buffer.row_of_reply.append(number)
+        if job_class is not None:
+            self.jobs.append(made_job(job_class, self._queue, new, name, data))
 
     def _reader(self, buffer: _Buffer) -> Callable[[list[Reply]], None]:
         def parse(replies: list[Reply]) -> None:
+            if not buffer.scripted and set(map(type, replies)) == {bytes}:
+                self.added += len(replies)  # ids of entries only, as nearly always
+                return
             failed = 0
             for position, reply in enumerate(replies):
                 if isinstance(reply, hiredis.ReplyError):
                     number = buffer.row_of_reply[position]
                     self.errors[number] = reply_error("queue.add_bulk", reply)
                     failed += 1
-                    if self._make_job is not None:
+                    if self._job_class is not None:
                         self.jobs[number] = None
-                elif reply == 0 and position in buffer.scripted and self._make_job is not None:
+                elif position in buffer.scripted and reply == 0 and self._job_class is not None:
                     job = self.jobs[buffer.row_of_reply[position]]
                     if job is not None:
-                        self._set_duplicate(job)
+                        job.is_duplicate = True
             self.added += len(replies) - failed
 
         return parse

@@ -115,6 +115,9 @@ class OpaqueProducing(Producing):
         """Checks everything; the payload stays as it is."""
         return self.new_opaque_job(self.encode_name(name), as_bytes("the payload", data), options)
 
+    def plain_rows(self, *_arguments: Any) -> None:  # type: ignore[override]  # BulkAdd does without
+        """None: the compiled loop over plain rows would encode their payloads."""
+
     def repeat_spec(self, name: str, data: object, options: JobsOptions) -> RepeatSpec:
         """The repeatable spec whose fires carry these bytes."""
         payload = as_bytes("the payload", data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 
@@ -22,12 +22,15 @@ from chasquimq._core.scripts import Script, load_script
 from chasquimq._fast import (
     BackoffTuple,
     JobHead,
+    JobState,
+    PlainRows,
     encode_envelope,
     encode_member,
     encode_payload,
     encode_retry,
     frame_job,
     mint_ulid,
+    new_job,
 )
 from chasquimq.errors import InvalidOptionError, NotSupportedError, PayloadTooLargeError
 from chasquimq.options import (
@@ -42,7 +45,9 @@ from chasquimq.options import (
 )
 from chasquimq.times import duration_ms, instant_ms
 
-__all__ = ["NewJob", "ProducerSettings", "Producing", "producer_settings"]
+__all__ = ["NewJob", "ProducerSettings", "Producing", "made_job", "producer_settings"]
+
+JobT = TypeVar("JobT", bound=JobState)
 
 _ENVELOPE_OVERHEAD = 64
 """More bytes than the headers, the time and the attempt of any envelope take."""
@@ -100,6 +105,15 @@ class NewJob:
         self.due_ms: int | None = None
         """Set when an instant was given; then ``delay_ms`` is the distance from the producer's clock."""
         self.options: JobsOptions | None = None
+
+
+def made_job(job_class: type[JobT], queue: Any, new: NewJob, name: str, data: Any) -> JobT:
+    """What ``add`` returns: the job as this process knows it."""
+    job = new_job(job_class, queue, new.job_id, name, data, new.created_at_ms)
+    if new.options is not None:
+        job.delay = new.delay_ms
+        job._opts = new.options
+    return job
 
 
 class Producing:
@@ -227,6 +241,11 @@ class Producing:
         head = self._retry_safe_head if profile.has_idmp else self._plain_head
         request = frame_job(head, job.job_id, job.payload, job.created_at_ms, job.name, job.retry)
         return Call("queue.add", request, _is_duplicate, idempotent=profile.has_idmp)
+
+    def plain_rows(self, job_class: type[JobT] | None, queue: Any, jobs: list[JobT | None]) -> PlainRows[JobT]:
+        """What frames the rows without options of one ``add_bulk``."""
+        limit = self.settings.max_payload_bytes
+        return PlainRows(self._plain_head, self._names, limit, self._now_ms, job_class, queue, jobs)
 
     @property
     def bulk_head(self) -> JobHead:

@@ -129,6 +129,8 @@ class Reading:
 
         def convert(reply: Reply) -> list[Entry]:
             self._claim_from = reply[0]
+            if self._claim_from != b"0-0":
+                self._claim_at = now_ms  # the scan is not at its end: on with it
             return parse_entry_list(reply[1], self._max_payload_bytes)
 
         return Call(

@@ -9,12 +9,14 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
+_COMPILED = ("backoff", "clock", "entries", "envelope", "frames", "job_state", "ledger", "payload", "producing", "ulid")
+
 
 def _compiled_modules_load() -> bool:
     if os.environ.get("CHASQUIMQ_PURE") == "1":
         return False
     try:
-        for name in ("backoff", "clock", "entries", "envelope", "frames", "job_state", "ledger", "payload", "ulid"):
+        for name in _COMPILED:
             import_module(f"chasquimq._fast.{name}")
     except ImportError:
         return False
@@ -40,6 +42,7 @@ if not TYPE_CHECKING and _compiled_modules_load():
     from chasquimq._fast.job_state import JobState, begin_job, end_job
     from chasquimq._fast.ledger import sort_ends, strike, take_in
     from chasquimq._fast.payload import decode_payload, encode_payload
+    from chasquimq._fast.producing import END, FULL, PlainRows, new_job
     from chasquimq._fast.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
     IMPLEMENTATION = "cython"
@@ -60,11 +63,14 @@ else:
     from chasquimq._fast._pure.job_state import JobState, begin_job, end_job
     from chasquimq._fast._pure.ledger import sort_ends, strike, take_in
     from chasquimq._fast._pure.payload import decode_payload, encode_payload
+    from chasquimq._fast._pure.producing import END, FULL, PlainRows, new_job
     from chasquimq._fast._pure.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
     IMPLEMENTATION = "python"
 
 __all__ = [
+    "END",
+    "FULL",
     "IMPLEMENTATION",
     "BackoffTuple",
     "Entry",
@@ -72,6 +78,7 @@ __all__ = [
     "FrameBuffer",
     "JobHead",
     "JobState",
+    "PlainRows",
     "backoff_ms",
     "begin_job",
     "decode_envelope",
@@ -87,6 +94,7 @@ __all__ = [
     "mint_ulid",
     "mint_ulids",
     "monotonic_ms",
+    "new_job",
     "pack_command",
     "parse_entries",
     "parse_entry_list",

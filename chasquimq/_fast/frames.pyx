@@ -64,11 +64,6 @@ cdef class JobHead:
     never trimmed here: trimming would drop jobs that nobody has read.
     """
 
-    cdef readonly bytes stream_key
-    cdef readonly bytes producer_id
-    cdef bytes unnamed
-    cdef bytes named
-
     def __init__(self, bytes stream_key not None, bytes producer_id=None):
         self.stream_key = stream_key
         self.producer_id = producer_id
@@ -80,23 +75,6 @@ cdef class JobHead:
         self.named = b"*%d\r\n%b" % (elements + 2, rest)
 
 
-# One job to frame; points into the objects that the caller holds.
-cdef struct Job:
-    const uint8_t* head
-    Py_ssize_t head_size
-    bint idempotent
-    const char* job_id
-    Py_ssize_t job_id_size
-    const char* payload
-    Py_ssize_t payload_size
-    uint64_t created_at_ms
-    const char* name
-    Py_ssize_t name_size
-    const char* retry
-    Py_ssize_t retry_size
-    Py_ssize_t envelope_size
-
-
 def frame_job(
     JobHead head not None,
     str job_id not None,
@@ -106,7 +84,7 @@ def frame_job(
     bytes retry not None,
 ):
     """The complete XADD of one fresh job. Thread-safe."""
-    cdef Job job
+    cdef FramedJob job
     cdef bytes framed
     measure_job(&job, head, job_id, payload, unsigned("created_at_ms", created_at_ms, U64_MAX), name, retry)
     framed = PyBytes_FromStringAndSize(NULL, job_size(&job))
@@ -116,11 +94,6 @@ def frame_job(
 
 cdef class FrameBuffer:
     """A growing request: commands are appended, ``take`` hands out the bytes. For one thread at a time."""
-
-    cdef uint8_t* data
-    cdef readonly Py_ssize_t size
-    cdef Py_ssize_t capacity
-    cdef readonly Py_ssize_t commands
 
     def __dealloc__(self):
         PyMem_Free(self.data)
@@ -159,7 +132,7 @@ cdef class FrameBuffer:
         bytes retry not None,
     ):
         """Appends the complete XADD of one fresh job; ``name`` b"" leaves the field out."""
-        cdef Job job
+        cdef FramedJob job
         measure_job(&job, head, job_id, payload, unsigned("created_at_ms", created_at_ms, U64_MAX), name, retry)
         self.close(put_job(self.room(job_size(&job)), &job), 1)
 
@@ -313,17 +286,21 @@ cdef uint8_t* put_command(uint8_t* at, list parts):
 # ---- jobs ------------------------------------------------------------------------------------------------------
 
 cdef int measure_job(
-    Job* job, JobHead head, str job_id, bytes payload, uint64_t created_at_ms, bytes name, bytes retry
+    FramedJob* job, JobHead head, str job_id, bytes payload, uint64_t created_at_ms, bytes name, bytes retry
 ) except -1:
+    job.payload = <const uint8_t*>PyBytes_AS_STRING(payload)
+    job.payload_size = PyBytes_GET_SIZE(payload)
+    job.retry = <const uint8_t*>PyBytes_AS_STRING(retry)
+    job.retry_size = PyBytes_GET_SIZE(retry)
+    return measure(job, head, job_id, created_at_ms, name)
+
+
+cdef int measure(FramedJob* job, JobHead head, str job_id, uint64_t created_at_ms, bytes name) except -1:
     cdef bytes start
     job.job_id = PyUnicode_AsUTF8AndSize(job_id, &job.job_id_size)
-    job.payload = PyBytes_AS_STRING(payload)
-    job.payload_size = PyBytes_GET_SIZE(payload)
     job.created_at_ms = created_at_ms
     job.name = PyBytes_AS_STRING(name)
     job.name_size = PyBytes_GET_SIZE(name)
-    job.retry = PyBytes_AS_STRING(retry)
-    job.retry_size = PyBytes_GET_SIZE(retry)
     job.idempotent = head.producer_id is not None
     start = head.named if job.name_size else head.unnamed
     job.head = <const uint8_t*>PyBytes_AS_STRING(start)
@@ -342,7 +319,7 @@ cdef int measure_job(
     return 0
 
 
-cdef Py_ssize_t job_size(const Job* job) noexcept:
+cdef Py_ssize_t job_size(const FramedJob* job) noexcept:
     cdef Py_ssize_t size = job.head_size + PyBytes_GET_SIZE(ANY_ID_FIELD_D) + bulk_size(job.envelope_size)
     if job.idempotent:
         size += bulk_size(job.job_id_size)
@@ -351,7 +328,7 @@ cdef Py_ssize_t job_size(const Job* job) noexcept:
     return size
 
 
-cdef uint8_t* put_job(uint8_t* at, const Job* job) noexcept:
+cdef uint8_t* put_job(uint8_t* at, const FramedJob* job) noexcept:
     at = put_bytes(at, job.head, job.head_size)
     if job.idempotent:
         at = put_bulk(at, job.job_id, job.job_id_size)

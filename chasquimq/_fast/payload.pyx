@@ -18,6 +18,10 @@ from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from chasquimq._fast.capi cimport (
+    Py_False, Py_None, Py_True, decref, incref, list_item, new_bytes, new_dict, new_float, new_list,
+    new_signed, new_text, new_unsigned, set_dict_item, set_list_item, tuple_item, utf8_of,
+)
 from chasquimq._fast.wire cimport (
     Cursor,
     distance,
@@ -38,39 +42,10 @@ from chasquimq._fast.wire cimport (
 from chasquimq._fast._pure.payload import decode_payload as decode_with_twin
 from chasquimq._fast._pure.payload import encode_payload as encode_with_twin
 
-# Borrowed and new references as plain pointers: the walks below must not raise, and they stop without an exception.
-cdef extern from "Python.h":
-    PyObject* Py_None
-    PyObject* Py_True
-    PyObject* Py_False
-    const char* utf8_of "PyUnicode_AsUTF8AndSize"(PyObject* text, Py_ssize_t* size)
-    PyObject* list_item "PyList_GET_ITEM"(PyObject* items, Py_ssize_t index)
-    PyObject* tuple_item "PyTuple_GET_ITEM"(PyObject* items, Py_ssize_t index)
-    PyObject* new_list "PyList_New"(Py_ssize_t size)
-    PyObject* new_dict "PyDict_New"()
-    PyObject* new_text "PyUnicode_DecodeUTF8"(const char* data, Py_ssize_t size, const char* errors)
-    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size)
-    PyObject* new_signed "PyLong_FromLongLong"(long long value)
-    PyObject* new_unsigned "PyLong_FromUnsignedLongLong"(unsigned long long value)
-    PyObject* new_float "PyFloat_FromDouble"(double value)
-    void set_list_item "PyList_SET_ITEM"(PyObject* items, Py_ssize_t index, PyObject* stolen)
-    int set_dict_item "PyDict_SetItem"(PyObject* mapping, PyObject* key, PyObject* value)
-    void incref "Py_INCREF"(PyObject* value)
-    void decref "Py_DECREF"(PyObject* value)
 
 # Below the twin's limit and small enough for the stack of any thread.
 cdef int DEEPEST_BY_HAND = 64
 cdef uint64_t LONGEST = 0xFFFFFFFF
-cdef enum:
-    ON_STACK = 512
-
-
-cdef struct Writer:
-    uint8_t* data
-    Py_ssize_t size
-    Py_ssize_t capacity
-    # What `data` points to until the payload outgrows it.
-    uint8_t[ON_STACK] stack
 
 
 def encode_payload(data):
@@ -79,15 +54,12 @@ def encode_payload(data):
     Raises PayloadEncodeError for anything else; the message names the place and the remedy.
     """
     cdef Writer writer
-    writer.data = writer.stack
-    writer.size = 0
-    writer.capacity = ON_STACK
+    open_writer(&writer)
     try:
-        if write_item(&writer, <PyObject*>data, DEEPEST_BY_HAND):
+        if write_payload(&writer, data):
             return PyBytes_FromStringAndSize(<const char*>writer.data, writer.size)
     finally:
-        if writer.data is not writer.stack:
-            PyMem_Free(writer.data)
+        close_writer(&writer)
     return encode_with_twin(data)
 
 
@@ -112,6 +84,21 @@ def decode_payload(buffer):
 
 
 # ---- writing: False means "ask the twin" -----------------------------------------------------------------------
+
+cdef void open_writer(Writer* writer) noexcept:
+    writer.data = writer.stack
+    writer.size = 0
+    writer.capacity = ON_STACK
+
+
+cdef void close_writer(Writer* writer) noexcept:
+    if writer.data is not writer.stack:
+        PyMem_Free(writer.data)
+
+
+cdef bint write_payload(Writer* writer, object data) noexcept:
+    return write_item(writer, <PyObject*>data, DEEPEST_BY_HAND)
+
 
 cdef bint reserve(Writer* writer, Py_ssize_t more) noexcept:
     cdef Py_ssize_t capacity = 2 * writer.capacity

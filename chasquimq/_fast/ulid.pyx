@@ -128,10 +128,14 @@ cdef UlidSource source = UlidSource()
 os.register_at_fork(after_in_child=source.reset)
 
 
-def mint_ulid():
-    """A fresh ULID, greater than every one this process minted before."""
+cdef str next_ulid():
     with cython.critical_section(source):
         return source.next(clock_ms())
+
+
+def mint_ulid():
+    """A fresh ULID, greater than every one this process minted before."""
+    return next_ulid()
 
 
 def mint_ulids(Py_ssize_t count):

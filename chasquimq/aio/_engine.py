@@ -48,8 +48,7 @@ logger = logging.getLogger("chasquimq.worker")
 
 T = TypeVar("T")
 
-UNBLOCK_INTERVAL_S = 0.05
-UNBLOCK_ATTEMPTS = 20
+UNBLOCK_INTERVAL_S, UNBLOCK_ATTEMPTS = 0.05, 20
 FLUSH_S = 5.0
 """How long the acker may go on after the drain, when the server does not answer."""
 FORCED_FLUSH_S = 1.0
@@ -244,12 +243,14 @@ class Engine:
                     result = await handle(job)
                 except BaseException as error:
                     if self._is_cancelled(error):
-                        if not self._runs_in_threads:  # a thread goes on, so its entry stays leased
+                        if not self._runs_in_threads:  # a thread goes on: its entry stays leased
                             core.give_up(entry)
                         raise
                     fail(job, error)
                 else:
                     complete(job, result)
+            elif self._reading_ends and self.is_drained:
+                self._progressed()
             if ended:
                 ended.unpark()
             if acks_each:

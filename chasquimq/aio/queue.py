@@ -12,11 +12,11 @@ from typing import Any, Generic, Literal, Self, TypeVar, overload
 from uuid import uuid4
 
 from chasquimq._core import dead_letters, repeatables
-from chasquimq._core.bulk import BulkAdd
+from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
 from chasquimq._core.call import Call
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
-from chasquimq._core.producer import NewJob, Producing, producer_settings
+from chasquimq._core.producer import Producing, made_job, producer_settings
 from chasquimq._core.repeat import RepeatableMeta
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
@@ -201,7 +201,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
             return await self._add_repeatable(name, data, options)
         new = self._producing.new_job(name, data, options)
         call = self._producing.add(new, await self._client.profile())
-        job = self._job(new, name, data)
+        job: Job[DataT, ResultT] = made_job(Job, self, new, name, data)
         job.is_duplicate = await self._client.run(call)
         return job
 
@@ -223,14 +223,6 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
             result: T = end.value
             return result
 
-    def _job(self, new: NewJob, name: str, data: Any) -> Job[DataT, ResultT]:
-        job: Job[DataT, ResultT] = Job(new.job_id, name, data, new.created_at_ms)
-        job.queue = self
-        if new.options is not None:
-            job.delay = new.delay_ms
-            job._opts = new.options
-        return job
-
     @overload
     async def add_bulk(
         self, jobs: Iterable[Row], *, return_jobs: Literal[True] = True
@@ -242,25 +234,22 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
 
         ``jobs``: any iterable, also a generator, of ``(name, data)``, ``(name, data, options)``, mappings with
         these keys (``name``, ``data``, ``opts``) or BulkJob. It is read while earlier rows are on their way, in
-        buffers of up to 1,000 rows. ``return_jobs=False`` returns the number of rows instead of the jobs, so that
+        buffers of up to 250 rows. ``return_jobs=False`` returns the number of rows instead of the jobs, so that
         millions of rows need the memory of a few buffers.
 
-        Raises BulkAddError when rows were refused, with one error per row: if there are any among the first 1,000
+        Raises BulkAddError when rows were refused, with one error per row: if there are any among the first 250
         rows, nothing was added; further on, the good rows are added all the same. Raises RedisConnectionError when
         the connection broke; its notes say which rows are in the queue for certain.
         """
-        make_job = self._job if return_jobs else None
-        bulk = BulkAdd(self._producing, jobs, make_job, _mark_duplicate)
+        bulk: BulkAdd[Job[DataT, ResultT]] = BulkAdd(self._producing, jobs, Job if return_jobs else None, self)
         profile = await self._client.profile()
         try:
-            async with contextlib.aclosing(self._client.stream(bulk.calls(profile))) as confirmations:
+            stream = self._client.stream(bulk.calls(profile), BUFFERS_UNDER_WAY)
+            async with contextlib.aclosing(stream) as confirmations:
                 async for _ in confirmations:
                     pass
         except RedisConnectionError as error:
-            error.add_note(
-                f"add_bulk: {bulk.added} rows were confirmed; of the up to 3,000 rows after them some may be in the "
-                "queue. Rows with a job_id can be added again safely."
-            )
+            error.add_note(bulk.unconfirmed())
             raise
         bulk.finish()
         if not return_jobs:
@@ -316,7 +305,3 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}{' closed' if self.is_closed else ''}>"
-
-
-def _mark_duplicate(job: Job[Any, Any]) -> None:
-    job.is_duplicate = True

@@ -93,7 +93,7 @@ class QueueEvents(EventsFace):
         await self._place()
 
     def __aiter__(self) -> AsyncIterator[QueueEvent]:
-        """The events as they come, until ``close()``. Without an ``async with`` the iterating task reads itself."""
+        """The events as they come, until ``close()``. Without an ``async with`` block the iterating task reads."""
         self._check_open()
         return self
 

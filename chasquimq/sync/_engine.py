@@ -199,6 +199,8 @@ class Engine:
                     fail(job, error)
                 else:
                     complete(job, result)
+            elif self._reading_ends.is_set() and self.is_drained:
+                self._progressed()
             if ended:
                 ended.unpark()
             if acks_each:

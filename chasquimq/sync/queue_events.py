@@ -89,7 +89,7 @@ class QueueEvents(EventsFace):
         self._place()
 
     def __iter__(self) -> Iterator[QueueEvent]:
-        """The events as they come, until ``close()``. Without a ``with`` block the iterating thread reads itself."""
+        """The events as they come, until ``close()``. Without a ``with`` block the iterating thread reads."""
         self._check_open()
         self._place()
         return self

@@ -284,9 +284,9 @@ def test_dedicated_connections_belong_to_their_owner(form: Form, redis_server: R
     form.run(main)
 
 
-def test_an_embedded_server_lives_as_long_as_its_client(form: Form) -> None:
+def test_an_embedded_server_in_a_folder_lives_as_long_as_its_client(form: Form, tmp_path: Path) -> None:
     async def main() -> None:
-        client = form.client(resolve_address("embedded://"))
+        client = form.client(resolve_address(f"embedded://{tmp_path}"))
         path = (await client.run(call("CONFIG", "GET", "unixsocket")))[1].decode()
         assert Path(path).is_socket()
         await client.close()

@@ -9,33 +9,28 @@ from hypothesis import strategies as st
 from chasquimq._core.bulk import BYTES_PER_BUFFER, ROWS_PER_BUFFER, BulkAdd
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import Producing, producer_settings
-from chasquimq._fast import decode_envelope, decode_member
-from chasquimq.errors import BulkAddError, InvalidOptionTypeError, NotSupportedError, ServerReplyError
+from chasquimq._fast import JobState, decode_envelope, decode_member
+from chasquimq.errors import (
+    BulkAddError,
+    InvalidOptionTypeError,
+    NotSupportedError,
+    PayloadTooLargeError,
+    ServerReplyError,
+)
 from chasquimq.options import BulkJob, JobsOptions, QueueOptions
 from tests.unit.clock import FakeClock
 from tests.unit.properties import searched
 from tests.unit.resp import CLASSIC, NEWEST, answer, commands, error, pairs, script_of, scripted
 
 KEYS = QueueKeys("q")
+QUEUE = object()
 SCRIPTS = ["add_unique", "add_delayed", "add_delayed_unique"]
 REFUSED_ROW = ("w", object())
 
 
-class Row:
-    """The job of one row."""
-
-    def __init__(self, new, name, data):
-        self.id, self.name, self.data = new.job_id, name, data
-        self.is_duplicate = False
-
-
 def bulk(rows, *, returns_jobs=True, **options):
     producing = Producing(KEYS, producer_settings(QueueOptions(**options)), now_ms=FakeClock().wall_ms, producer_id="p")
-
-    def mark(job):
-        job.is_duplicate = True
-
-    return BulkAdd(producing, rows, Row if returns_jobs else None, mark)
+    return BulkAdd(producing, rows, JobState if returns_jobs else None, QUEUE)
 
 
 def run(adding, profile=CLASSIC, reply=lambda command: b"1-1"):
@@ -102,16 +97,28 @@ def test_default_options_of_the_queue_hold_for_every_row():
     assert [script_of(command, CLASSIC, SCRIPTS) for command in sent] == ["add_delayed", "XADD"]
 
 
-@pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
-def test_buffers_hold_a_thousand_rows(total):
-    adding = bulk([("a", number) for number in range(total)])
+@pytest.mark.parametrize("total", [0, 1, 249, 250, 251, 1000, 1130])
+@pytest.mark.parametrize("options", [None, {"attempts": 3}])
+def test_buffers_hold_a_few_hundred_rows(total, options):
+    adding = bulk([("a", number) for number in range(total)], default_job_options=options)
     sizes = [len(sent) for sent in run(adding)]
-    assert sizes == [1000] * (total // 1000) + ([total % 1000] if total % 1000 else [])
+    assert sizes == [ROWS_PER_BUFFER] * (total // ROWS_PER_BUFFER) + [total % ROWS_PER_BUFFER] * (total % 250 > 0)
     assert (adding.added, len(adding.jobs)) == (total, total)
     adding.finish()
 
 
-def test_a_buffer_is_full_with_the_row_that_reaches_a_mebibyte():
+def test_plain_rows_and_others_share_the_buffers_in_their_order():
+    rows = [("a", number, {"delay": 5}) if number % 3 == 0 else ("a", number) for number in range(700)]
+    adding = bulk(rows)
+    buffers = run(adding)
+    assert [len(sent) for sent in buffers] == [250, 250, 200]
+    assert [job_id_of(command) for sent in buffers for command in sent] == [job.id for job in adding.jobs]
+    assert [job.data for job in adding.jobs] == list(range(700))
+    assert [job.delay for job in adding.jobs[:4]] == [5, 0, 0, 5]
+    assert all(job.queue is QUEUE for job in adding.jobs)
+
+
+def test_a_buffer_is_full_with_the_row_that_reaches_its_size():
     half = BYTES_PER_BUFFER // 2
     sizes = [len(sent) for sent in run(bulk([("a", b"x" * half)] * 5, max_payload_bytes=2 * half))]
     assert sizes == [2, 2, 1]
@@ -155,21 +162,21 @@ def test_a_refused_row_in_the_first_buffer_means_that_nothing_is_sent():
 
 
 def test_a_refused_row_further_on_does_not_stop_the_others():
-    rows = [("a", number) for number in range(1000)] + [("b", 1), REFUSED_ROW, ("c", 1)] + [("d", 1)] * 1000
+    rows = [("a", number) for number in range(250)] + [("b", 1), REFUSED_ROW, ("c", 1)] + [("d", 1)] * 250
     adding = bulk(rows)
-    assert [len(sent) for sent in run(adding)] == [1000, 1000, 2]
-    with pytest.raises(BulkAddError, match=r"refused row 1001: .*The other 2002 rows are in the queue") as refused:
+    assert [len(sent) for sent in run(adding)] == [250, 250, 2]
+    with pytest.raises(BulkAddError, match=r"refused row 251: .*The other 502 rows are in the queue") as refused:
         adding.finish()
-    assert set(refused.value.errors) == {1001}
-    assert refused.value.added == 2002
-    assert [number for number, job in enumerate(refused.value.jobs) if job is None] == [1001]
-    assert refused.value.jobs[1002].name == "c"
+    assert set(refused.value.errors) == {251}
+    assert refused.value.added == 502
+    assert [number for number, job in enumerate(refused.value.jobs) if job is None] == [251]
+    assert refused.value.jobs[252].name == "c"
 
 
 def test_a_last_buffer_of_refused_rows_only_sends_nothing():
-    adding = bulk([("a", number) for number in range(1000)] + [REFUSED_ROW] * 3)
-    assert [len(sent) for sent in run(adding)] == [1000]
-    with pytest.raises(BulkAddError, match=r"row 1000 \(and 2 more rows\)"):
+    adding = bulk([("a", number) for number in range(250)] + [REFUSED_ROW] * 3)
+    assert [len(sent) for sent in run(adding)] == [250]
+    with pytest.raises(BulkAddError, match=r"row 250 \(and 2 more rows\)"):
         adding.finish()
 
 
@@ -212,11 +219,11 @@ def test_an_option_that_is_not_supported_keeps_its_own_error(option):
     ],
 )
 def test_a_weird_row_is_one_error_and_not_the_end_of_the_others(row):
-    rows = [("ok", 1)] * 1000 + [row, ("ok", 2)]
+    rows = [("ok", 1)] * 250 + [row, ("ok", 2)]
     adding = bulk(rows)
-    assert sum(len(sent) for sent in run(adding)) == 1001
-    assert list(adding.errors) == [1000]
-    with pytest.raises(BulkAddError, match="row 1000"):
+    assert sum(len(sent) for sent in run(adding)) == 251
+    assert list(adding.errors) == [250]
+    with pytest.raises(BulkAddError, match="row 250"):
         adding.finish()
 
 
@@ -224,6 +231,18 @@ def test_a_weird_row_is_one_error_and_not_the_end_of_the_others(row):
 def test_what_is_not_an_iterable_of_rows_is_refused_at_once(rows):
     with pytest.raises(InvalidOptionTypeError, match="iterable of rows"):
         bulk(rows)
+
+
+def test_a_row_is_refused_when_its_envelope_is_longer_than_the_limit_and_no_byte_earlier():
+    (sent,) = run(bulk([("a", 1), ("a", b"x" * 100)]))
+    longest = len(pairs(sent[1][3:])[b"d"])
+    assert len(run(bulk([("a", 1), ("a", b"x" * 100)], max_payload_bytes=longest))[0]) == 2
+    adding = bulk([("a", 1), ("a", b"x" * 100)], max_payload_bytes=longest - 1)
+    with pytest.raises(BulkAddError) as refused:
+        run(adding)
+    error = refused.value.errors[1]
+    assert isinstance(error, PayloadTooLargeError)
+    assert (error.size, error.limit) == (longest, longest - 1)
 
 
 # -- answers ---------------------------------------------------------------------------------------------------
@@ -272,6 +291,14 @@ def test_without_jobs_only_numbers_are_kept():
     assert (adding.jobs, adding.added) == ([], 2000)
 
 
+def test_after_a_broken_connection_the_note_counts_what_was_confirmed():
+    adding = bulk([("a", number) for number in range(600)])
+    calls = adding.calls(CLASSIC)
+    answer(next(calls), *[b"1-1"] * 250)
+    next(calls)
+    assert adding.unconfirmed().startswith("add_bulk: 250 rows were confirmed; of the up to 1,000 rows after them")
+
+
 # -- the books -------------------------------------------------------------------------------------------------
 
 KINDS = {
@@ -279,7 +306,7 @@ KINDS = {
     "unique": lambda number: ("a", number, {"job_id": f"id-{number}"}),
     "delayed": lambda number: ("a", number, {"delay": 1000}),
     "refused": lambda _: REFUSED_ROW,
-    "big": lambda _: ("a", b"x" * 400_000),
+    "big": lambda _: ("a", b"x" * 100_000),
 }
 OUTCOMES = ["added", "duplicate", "error"]
 

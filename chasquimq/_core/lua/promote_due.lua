@@ -25,12 +25,15 @@ local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[3
 local promoted = {}
 local set_aside = 0
 for _, member in ipairs(due) do
+  local kept = false
   local a, b, c, d = string.byte(member, 1, 4)
   local start = d and (a + b * 256 + c * 65536 + d * 16777216) + 5
   if not start or start > #member then
-    -- No envelope can be read out of it; kept where a person finds it, so that it cannot block the others.
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'd', member, 'source_id', '0-0',
+    -- No envelope can be read out of it; kept where a person finds it, so that it cannot block the others. Where the
+    -- dead-letter queue cannot be written it rests for a minute instead.
+    local told = redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'd', member, 'source_id', '0-0',
       'reason', 'malformed', 'detail', 'delayed member without an envelope')
+    kept = type(told) == 'table' and told.err
     set_aside = set_aside + 1
   else
     local envelope = string.sub(member, start)
@@ -41,7 +44,11 @@ for _, member in ipairs(due) do
     end
     promoted[#promoted + 1] = job_id_of(envelope)
   end
-  redis.call('ZREM', KEYS[1], member)
+  if kept then
+    redis.call('ZADD', KEYS[1], now + 60000, member)
+  else
+    redis.call('ZREM', KEYS[1], member)
+  end
 end
 local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {1, now, head[2] and math.ceil(tonumber(head[2])) or -1, set_aside, unpack(promoted)}

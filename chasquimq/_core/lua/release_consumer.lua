@@ -4,7 +4,7 @@
 -- KEYS: stream.
 -- ARGV: group, consumer, consumer that takes over, idle time in ms, number of ids that stay, ids that stay ...,
 --       ids of jobs that had been started ...
--- Returns: {handed back, still pending}.
+-- Returns: {handed back, 1 if something is still pending}.
 -- Sent twice: the second finds nothing more to hand back.
 -- The idle time is longer than any worker's lease, so that the next reader takes the entries at once. The delivery of
 -- a job that nobody had started is uncounted again. A consumer with pending entries is never deleted: that would lose them.

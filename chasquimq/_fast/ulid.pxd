@@ -1,0 +1,3 @@
+# `mint_ulid` for compiled callers.
+
+cdef str next_ulid()
