@@ -19,23 +19,24 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 
-from chasquimq._core.call import Call, missing_scripts
+from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
 from chasquimq._core.pipeline import Pipeline
-from chasquimq._core.reconnect import eval_request, splice, worker_delay_ms
+from chasquimq._core.reconnect import splice, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import is_coroutine_function
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.event_loop import protect_from_interrupts
 from chasquimq._net.housekeeper import Housekeeper
+from chasquimq.aio._calls import run_on
 from chasquimq.aio._client import Client, Connection
 from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
@@ -46,8 +47,6 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger("chasquimq.worker")
 
-T = TypeVar("T")
-
 UNBLOCK_INTERVAL_S, UNBLOCK_ATTEMPTS = 0.05, 20
 FLUSH_S = 5.0
 """How long the acker may go on after the drain, when the server does not answer."""
@@ -56,14 +55,6 @@ TURN_MS = 5.0
 """How long consumers may keep the event loop before other tasks get their turn."""
 
 _inside: ContextVar[object] = ContextVar("chasquimq_inside", default=None)
-
-
-async def run_on(connection: Connection, call: Call[T]) -> T:
-    """Runs one Call on a connection of one's own. Nothing is sent again after a failure."""
-    replies = await connection.submit(call.request, call.replies, call.blocks_ms)
-    if missing := missing_scripts(call, replies):
-        splice(replies, missing, await connection.submit(eval_request(call, missing), len(missing)))
-    return call.parse(replies)
 
 
 class Engine:

@@ -20,8 +20,8 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription
 from chasquimq.address import resolve_address
+from chasquimq.aio._calls import run_on
 from chasquimq.aio._client import Client, Connection
-from chasquimq.aio._engine import run_on
 from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
 from chasquimq.errors import ChasquiError, ClosedError

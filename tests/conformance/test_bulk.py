@@ -22,6 +22,7 @@ def data(body: bytes) -> Any:
 
 @pytest.mark.forms("sync", "asyncio", "trio", "uvloop")
 async def test_every_form_of_a_row_and_every_mix_of_options_in_order(world: World) -> None:
+    world.admin.script_flush()  # also on a server that sees the library's scripts for the first time
     async with world.queue() as queue:
         jobs = await queue.add_bulk(
             [
@@ -58,7 +59,7 @@ async def test_a_mix_of_options_is_one_command_per_row(world: World) -> None:
         assert await queue.add_bulk(rows, return_jobs=False) == 100
         calls = command_calls(world.admin)
     # Each script call counts its own XADD too.
-    assert (calls["evalsha"], calls["xadd"], "eval" in calls) == (50, 100, False)
+    assert (calls["evalsha"] + calls.get("eval", 0), calls["xadd"]) == (50, 100)
 
 
 async def test_a_generator_is_read_while_earlier_rows_are_on_their_way(world: World) -> None:

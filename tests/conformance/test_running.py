@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,7 +181,6 @@ async def test_two_workers_share_the_load_and_each_job_runs_once(world: World) -
         world.worker(handler("a"), concurrency=4, name="worker-a"),
         world.worker(handler("b"), concurrency=4, name="worker-b"),
     ):
-        await world.until(lambda: {"worker-a", "worker-b"} <= set(world.consumers()))
         await queue.add_bulk([("w", number) for number in range(400)])
         await world.until(lambda: len(ran) >= 400 and world.is_empty())
     assert sorted(number for _, number in ran) == list(range(400))
@@ -218,6 +218,21 @@ async def test_what_a_worker_finds_waiting_is_run_too(world: World) -> None:
     assert ran == [("before", 1)]
 
 
+@ALL_FORMS
+async def test_each_acks_one_by_one(world: World) -> None:
+    """With ack="each" a handler never starts before the end of the consumer's last job is written."""
+    left: list[int] = []
+
+    async def handle(job: Any) -> None:
+        left.append(world.admin.xlen(world.key("stream")))
+
+    async with world.queue() as queue:
+        await queue.add_bulk([("w", number) for number in range(30)])
+        async with world.worker(handle, ack="each", concurrency=1):
+            await world.until(world.is_empty)
+    assert left == list(range(30, 0, -1))
+
+
 # -- construction ------------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +240,7 @@ async def handle_nothing(job: Any) -> None:
     """Does nothing."""
 
 
-@pytest.mark.parametrize("processor", ["module.function", b"path", __import__("pathlib").Path("worker.py")])
+@pytest.mark.parametrize("processor", ["module.function", b"path", Path("worker.py")])
 async def test_sandboxed_processors_are_not_supported(flavour: Flavour, processor: Any) -> None:
     with pytest.raises(NotSupportedError, match="sandboxed"):
         flavour.Worker("q", processor)

@@ -26,7 +26,7 @@ def synchronous(queue: sync.Queue[Email, int], email: Email) -> None:
     queue.add(7, email)  # wrong
     queue.add("w", email, atempts=3)  # wrong
     queue.add("w", email, delay="soon")  # wrong
-    queue.add("w", email).data["from"]  # wrong
+    print(queue.add("w", email).data["from"])  # wrong
     queue.add_bulk(5)  # wrong
     JobsOptions(delai=5)  # wrong
     BackoffOptions(type="linear")  # wrong
@@ -40,6 +40,6 @@ def synchronous(queue: sync.Queue[Email, int], email: Email) -> None:
 async def asynchronous(queue: aio.Queue[Email, int], email: Email) -> None:
     job = queue.add("w", email)
     print(job.id)  # wrong
-    (await queue.add("w", email)).nothing  # wrong
+    print((await queue.add("w", email)).nothing)  # wrong
     aio.Worker("emails", takes_nothing)  # wrong
     aio.Worker("emails", send_async, lease=3)  # wrong
