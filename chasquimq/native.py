@@ -18,7 +18,6 @@ from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 from chasquimq.options import (
     BackoffOptions,
     BackoffSpec,
-    BulkJob,
     JobsOptions,
     MissedFires,
     QueueOptions,
@@ -132,10 +131,6 @@ class NamedPayload:
     """The opaque payload."""
     opts: AddOptions | Mapping[str, Any] | None = None
     """The options of this job."""
-
-    def to_row(self) -> BulkJob:
-        """The same as a row of ``Queue.add_bulk``."""
-        return BulkJob(self.name, self.payload, None if self.opts is None else jobs_options(self.opts))
 
 
 @dataclass(frozen=True, slots=True)

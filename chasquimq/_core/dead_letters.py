@@ -47,9 +47,14 @@ class DlqEntry:
             return None
 
     @property
+    def job_payload(self) -> bytes:
+        """The job's payload as it was added, undecoded. Raises EnvelopeError when there is none to be found."""
+        return decode_envelope(self.payload).payload
+
+    @property
     def data(self) -> Any:
         """The job's data. Raises PayloadDecodeError when there is none to be decoded."""
-        return decode_payload(decode_envelope(self.payload).payload)
+        return decode_payload(self.job_payload)
 
     def __repr__(self) -> str:
         return f"<DlqEntry {self.dlq_id} {self.name!r} reason={self.reason!r} detail={self.detail!r:.80}>"

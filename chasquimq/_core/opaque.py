@@ -7,12 +7,13 @@ value becomes bytes. That difference is here. It must never decode a payload or 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from chasquimq._core.call import Call, single
 from chasquimq._core.keys import QueueKeys
-from chasquimq._core.producer import NewJob, Producing
+from chasquimq._core.producer import NewJob, ProducerSettings, Producing
 from chasquimq._core.repeat import RepeatSpec
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import Entry, JobState, begin_job, mint_ulid, pack_command
@@ -110,6 +111,23 @@ class OpaqueCore(WorkerCore[RawJob]):  # type: ignore[type-var]  # the core need
 
 class OpaqueProducing(Producing):
     """A producer's decisions for payloads that are bytes already."""
+
+    def __init__(
+        self,
+        keys: QueueKeys,
+        settings: ProducerSettings,
+        *,
+        now_ms: Callable[[], int],
+        producer_id: str,
+        to_options: Callable[[object], JobsOptions],
+    ) -> None:
+        """``to_options`` makes JobsOptions of the low-level options of one row."""
+        super().__init__(keys, settings, now_ms=now_ms, producer_id=producer_id)
+        self._to_options = to_options
+
+    def options(self, opts: object, given: Mapping[str, Any]) -> JobsOptions | None:  # noqa: ARG002 - none are given
+        """The options of one row of a bulk add."""
+        return None if opts is None else self._to_options(opts)
 
     def new_job(self, name: str, data: object, options: JobsOptions | None) -> NewJob:
         """Checks everything; the payload stays as it is."""

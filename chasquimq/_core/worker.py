@@ -30,9 +30,8 @@ from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
 from chasquimq._core.worker_settings import WorkerSettings
-from chasquimq._fast import Entry, begin_job, decode_payload, encode_payload, end_job, take_in
+from chasquimq._fast import Entry, JobState, begin_job, decode_payload, encode_payload, end_job, take_in
 from chasquimq.errors import LeaseLostError, PayloadEncodeError
-from chasquimq.job import BaseJob
 
 __all__ = ["WorkerCore"]
 
@@ -43,7 +42,7 @@ MAX_EVENT_VALUE_CHARACTERS = 1_000
 HANDED_BACK_IDLE_MS = 86_400_000
 """Longer than any worker's lease: an entry that is handed back can be taken at once."""
 
-JobT = TypeVar("JobT", bound=BaseJob[Any, Any])
+JobT = TypeVar("JobT", bound=JobState)
 
 
 class WorkerCore(Generic[JobT]):
@@ -148,7 +147,7 @@ class WorkerCore(Generic[JobT]):
         job._progress_sink = self
         self.settlement.started(entry)
         try:
-            job.data = decode_payload(entry.payload)
+            job.data = self._decode(entry.payload)
         except ValueError as error:
             # A newer producer may know more than this worker: it counts as a failed run and is tried again later.
             job.data = None
@@ -157,6 +156,14 @@ class WorkerCore(Generic[JobT]):
         if self._listens("active"):
             self._emit("active", job, "")
         return job
+
+    def _decode(self, payload: bytes) -> Any:
+        """What the job's payload is for its handler."""
+        return decode_payload(payload)
+
+    def _encode(self, result: Any) -> bytes:
+        """What is stored of a return value."""
+        return encode_payload(result)
 
     def complete(self, job: JobT, result: Any) -> None:
         """The handler returned."""
@@ -186,7 +193,7 @@ class WorkerCore(Generic[JobT]):
 
     def _encode_result(self, job: JobT, result: Any) -> bytes | None:
         try:
-            return encode_payload(result)
+            return self._encode(result)
         except PayloadEncodeError as error:
             # The work is done; running it again would not make its result storable.
             error.add_note(f"Job {job.id} ({job.name!r}) is completed; its return value is not stored.")

@@ -121,15 +121,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._processor = processor
         self._client = Client(resolve_address(options.connection))
         self._clock = SystemClock()
-        self._core: WorkerCore[Job[DataT, ResultT]] = WorkerCore(
-            QueueKeys(queue_name),
-            self._settings,
-            Job,
-            clock=self._clock,
-            draw=random.random,
-            emit=self._emit,
-            listens=self._listeners.has,
-        )
+        self._core = self._make_core()
         self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._wake)
         self._loop: Any = None
         self._thread_id = 0
@@ -142,6 +134,17 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._done_for_threads = threading.Event()
         self._failure: BaseException | None = None
         self._scope: anyio.abc.TaskGroup | None = None
+
+    def _make_core(self) -> WorkerCore[Any]:
+        return WorkerCore(
+            QueueKeys(self._queue_name),
+            self._settings,
+            Job,
+            clock=self._clock,
+            draw=random.random,
+            emit=self._emit,
+            listens=self._listeners.has,
+        )
 
     # -- lifecycle -------------------------------------------------------------------------------------------------
 

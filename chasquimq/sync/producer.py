@@ -84,6 +84,7 @@ class Producer:
             producer_settings(options.to_queue_options()),
             now_ms=SystemClock.wall_ms,
             producer_id=self._producer_id,
+            to_options=jobs_options,
         )
 
     @property
@@ -274,8 +275,6 @@ def _each_row(rows: Iterable[Row]) -> Iterator[Any]:
         if isinstance(row, bytes | bytearray | memoryview):
             yield "", row
         elif isinstance(row, NamedPayload):
-            yield row.to_row()
-        elif isinstance(row, tuple) and len(row) == 3 and row[2] is not None:
-            yield row[0], row[1], jobs_options(row[2])
+            yield row.name, row.payload, row.opts
         else:
             yield row

@@ -134,7 +134,8 @@ async def test_many_in_one_pass_and_in_order(power: Power, world: World) -> None
         results = await producer.add_bulk(row for row in rows)
     assert [result.is_duplicate for result in results] == [False, False, False, True, False, False]
     assert [(row[0], row[1]) for row in envelopes(world)] == [
-        (results[number].job_id, payload) for number, payload in ((0, b"bare"), (1, b"tuple"), (2, b"options"), (4, b"named"))
+        (results[number].job_id, payload)
+        for number, payload in ((0, b"bare"), (1, b"tuple"), (2, b"options"), (4, b"named"))
     ]
     assert len(world.delayed()) == 1
 
@@ -151,7 +152,7 @@ async def test_a_bulk_refuses_rows_by_their_number(power: Power, world: World) -
     async with power.producer() as producer:
         with pytest.raises(BulkAddError) as caught:
             await producer.add_bulk([b"good", ("name",), ("name", "text"), NamedPayload("n", b"", {"no_such": 1})])
-        assert sorted(caught.value.errors) == [1, 2, 3] or sorted(caught.value.errors) == [1, 2]
+        assert sorted(caught.value.errors) == [1, 2, 3]
         for no_rows in (b"payload", "text", {"name": "x"}, 7):
             with pytest.raises(InvalidOptionTypeError):
                 await producer.add_bulk(no_rows)
