@@ -62,9 +62,9 @@ class Engine:
 
     def __init__(
         self,
-        core: WorkerCore[Job[Any, Any]],
+        core: WorkerCore[Any],
         client: Client,
-        processor: Callable[[Job[Any, Any]], Any],
+        processor: Callable[[Any], Any],
         clock: Clock,
         report: Callable[[Exception], None],
         progressed: Callable[[], None],

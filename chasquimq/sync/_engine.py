@@ -34,7 +34,6 @@ from chasquimq._net.parking import Parking
 from chasquimq._net.scheduling import run_on
 from chasquimq.errors import ChasquiError, ServerReplyError
 from chasquimq.sync._client import Client
-from chasquimq.sync.job import Job
 
 __all__ = ["Engine"]
 
@@ -52,9 +51,9 @@ class Engine:
 
     def __init__(
         self,
-        core: WorkerCore[Job[Any, Any]],
+        core: WorkerCore[Any],
         client: Client,
-        processor: Callable[[Job[Any, Any]], Any],
+        processor: Callable[[Any], Any],
         clock: Clock,
         report: Callable[[Exception], None],
         progressed: Callable[[], None],
