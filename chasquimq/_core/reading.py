@@ -20,7 +20,7 @@ __all__ = ["Intake", "Reading"]
 
 PREFETCH_MS = 10
 MAX_PREFETCH = 1024
-MAX_COUNT = 512
+MAX_COUNT = 1024
 CLAIM_INTERVAL_MS = 2_000
 """How often a worker looks for idle entries (and those that others handed back) where reads do not find them."""
 _PACE_WINDOW_MS = 20

@@ -16,6 +16,9 @@ from chasquimq.times import Duration, duration_ms
 __all__ = ["Job"]
 
 
+_FIRST_PAUSE_S = 0.002
+
+
 class Job(BaseJob[DataT, ResultT]):
     """What ``Queue.add`` returns and what a handler receives (product page, Job)."""
 
@@ -40,7 +43,8 @@ class Job(BaseJob[DataT, ResultT]):
     ) -> ResultT | None:
         """Waits until the stored return value can be read, and returns it.
 
-        ``timeout_ms``: total budget, default 30,000. ``interval_ms``: polling interval, default 100. ``signal``:
+        ``timeout_ms``: total budget, default 30,000. ``interval_ms``: longest time between two looks, default 100;
+        the first looks come sooner. ``signal``:
         an event that ends the wait when it is set. The worker must run with ``store_results=True``; a handler
         that returns ``None``, or fails for good, stores nothing, and the wait times out.
 
@@ -56,6 +60,7 @@ class Job(BaseJob[DataT, ResultT]):
                 "Use queue.get_job_result(job_id)."
             )
         deadline = time.monotonic() + budget / 1000
+        pause = _FIRST_PAUSE_S
         while True:
             result: ResultT | None = self.queue.get_job_result(self.id)
             if result is not None:
@@ -69,7 +74,9 @@ class Job(BaseJob[DataT, ResultT]):
                     f"no result of job {self.id} within {budget} ms. The job is not finished yet, it failed for "
                     "good, its handler returned None, or its worker runs without store_results=True."
                 )
-            _pause(min(interval / 1000, left), options.signal)
+            # Most results are there soon: the first looks follow one another closely, up to the interval.
+            _pause(min(pause, interval / 1000, left), options.signal)
+            pause *= 2
 
 
 def _pause(seconds: float, signal: threading.Event | None) -> None:
