@@ -28,7 +28,6 @@ REPLACEMENTS = [
     (r"\bchasquimq\.aio\b", "chasquimq.sync"),
     (r"\bAwaitable\[[^\]]*\] \| ", ""),
     (r"\bAwaitable, ", ""),
-    (r"\bself\._report, self\._wake\b", "self._report, self._progressed"),
     (r"\bimport anyio\b", "import threading"),
     (r"\banyio\.Event\b", "threading.Event"),
     (r"\banyio\.sleep\b", "time.sleep"),

@@ -6,7 +6,6 @@ value becomes bytes. That difference is here. It must never decode a payload or 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,13 +15,11 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import NewJob, ProducerSettings, Producing
 from chasquimq._core.repeat import RepeatSpec
 from chasquimq._core.worker import WorkerCore
-from chasquimq._fast import Entry, JobState, begin_job, mint_ulid, pack_command
+from chasquimq._fast import JobState, mint_ulid, pack_command
 from chasquimq.errors import PayloadEncodeError
 from chasquimq.options import JobsOptions, check_job_id
 
 __all__ = ["OpaqueCore", "OpaqueProducing", "RawJob", "as_bytes", "stored_bytes"]
-
-logger = logging.getLogger("chasquimq.worker")
 
 
 def as_bytes(what: str, value: object) -> bytes:
@@ -80,33 +77,14 @@ class RawJob(JobState):
         return f"<RawJob {self.id} {self.name!r} attempt={self.attempt}>"
 
 
-class OpaqueCore(WorkerCore[RawJob]):  # type: ignore[type-var]  # the core needs a JobState only
+class OpaqueCore(WorkerCore[RawJob]):
     """A worker's core that hands payloads on and takes results as they are."""
 
-    def start(self, entry: Entry) -> RawJob | None:
-        """The job to run, or None when it must not be run. Bytes cannot fail to decode."""
-        clock = self._clock
-        now = clock.monotonic_ms()
-        if self.book.has_begun_to_doubt(entry, now):
-            self.book.drop(entry.entry_id)
-            return None
-        job = begin_job(RawJob, entry, clock.wall_ms(), now)
-        job._progress_sink = self
-        job.data = entry.payload
-        self.settlement.started(entry)
-        if self._listens("active"):
-            self._emit("active", job, "")
-        return job
+    def _decode(self, payload: bytes) -> bytes:
+        return payload
 
-    def _encode_result(self, job: RawJob, result: Any) -> bytes | None:
-        try:
-            return as_bytes("the handler's return value", result)
-        except PayloadEncodeError as error:
-            # The work is done; running it again would not make its result storable.
-            error.add_note(f"Job {job.id} ({job.name!r}) is completed; its return value is not stored.")
-            logger.warning("job %s is completed, but its return value cannot be stored: %s", job.id, error)
-            self._emit("error", error)
-            return None
+    def _encode(self, result: Any) -> bytes:
+        return as_bytes("the handler's return value", result)
 
 
 class OpaqueProducing(Producing):

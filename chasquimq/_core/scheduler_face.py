@@ -13,7 +13,7 @@ from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.scheduler import DueSpecs, Scheduling
+from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scheduling_round import scheduling_round
 from chasquimq.errors import ChasquiError, ClosedError
 
@@ -48,8 +48,8 @@ class SchedulerFace:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this scheduler fires, or stands by for the one that does."""
-        return self.is_running() and self._scheduling.leads
+        """Whether this scheduler is the one that fires. While there is nothing to fire, nobody is."""
+        return self.is_running() and self._scheduling.leads and not self._scheduling.is_idle
 
     def is_running(self) -> bool:
         """Whether it keeps the schedule, be it as the leader or standing by."""
@@ -63,8 +63,7 @@ class SchedulerFace:
 
     def _round(self, profile: ServerProfile) -> Generator[Call[Any], Any, None]:
         """The Calls of one look at the schedule; afterwards ``_wait_ms`` says when the next one is due."""
-        found: DueSpecs = yield from scheduling_round(self._scheduling, profile, _told_already)
-        self._scheduling.asked(found, self._clock.monotonic_ms())
+        yield from scheduling_round(self._scheduling, profile, self._clock, _told_already)
         self._failures = 0
 
     @property

@@ -13,10 +13,10 @@ from typing import Any, Literal, Self, overload
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.listeners import ListenerT
 from chasquimq._core.opaque import OpaqueCore, RawJob
-from chasquimq.aio._engine import Engine
+from chasquimq._core.worker import WorkerCore
 from chasquimq.aio.worker import Worker
 from chasquimq.native import ConsumerOpts, RetryOpts
-from chasquimq.options import WorkerOptions, keywords, merge
+from chasquimq.options import keywords, merge
 from chasquimq.times import Duration
 
 __all__ = ["Consumer"]
@@ -84,7 +84,7 @@ class Consumer:
         )
         options = merge(ConsumerOpts, opts, given)
         self._queue_name = queue_name
-        self._worker = _OpaqueWorker(queue_name, handler, options.to_worker_options())
+        self._worker = _OpaqueWorker(queue_name, handler, opts=options.to_worker_options())
 
     @property
     def queue_name(self) -> str:
@@ -154,10 +154,9 @@ class Consumer:
 class _OpaqueWorker(Worker[Any, Any]):
     """A Worker whose core leaves payloads and results as they are."""
 
-    def __init__(self, queue_name: str, handler: Callable[..., Any], options: WorkerOptions) -> None:
-        super().__init__(queue_name, handler, opts=options)
-        core = OpaqueCore(
-            QueueKeys(queue_name),
+    def _make_core(self) -> WorkerCore[Any]:
+        return OpaqueCore(
+            QueueKeys(self._queue_name),
             self._settings,
             RawJob,
             clock=self._clock,
@@ -165,5 +164,3 @@ class _OpaqueWorker(Worker[Any, Any]):
             emit=self._emit,
             listens=self._listeners.has,
         )
-        self._core = core  # type: ignore[assignment]  # nothing in the engine asks a job for more than RawJob has
-        self._engine = Engine(self._core, self._client, handler, self._clock, self._report, self._wake)

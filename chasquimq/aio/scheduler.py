@@ -1,7 +1,7 @@
 """The standalone scheduler of one queue, asynchronous form (asyncio and trio): it runs as a task.
 
-The façade and its waiting; what is due and what is fired is decided in ``_core``. While it leads it waits for the next
-fire or for a producer's word of an earlier one; standing by it only looks whether the leader is still there.
+The façade and its waiting; what is due and what is fired is decided in ``_core``. Unless another one leads, it
+waits for the next fire or for a producer's word of an earlier one; standing by it only looks whether that one is there.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Scheduler(SchedulerFace):
         self._loop: Any = None
         self._has_started = False
         self._changed: anyio.Event | None = None
-        self._leading: anyio.Event | None = None
+        self._listening: anyio.Event | None = None
         self._started: anyio.Event | None = None
         self._done: anyio.Event | None = None
         self._failure: ChasquiError | None = None
@@ -100,7 +100,7 @@ class Scheduler(SchedulerFace):
         self._check_open()
         self._has_started = True
         self._loop = running_loop()
-        self._changed, self._leading = anyio.Event(), anyio.Event()
+        self._changed, self._listening = anyio.Event(), anyio.Event()
         self._started, self._done = anyio.Event(), anyio.Event()
 
     async def _run(self, handle_signals: bool) -> None:
@@ -125,15 +125,15 @@ class Scheduler(SchedulerFace):
             self._done.set()
 
     async def _keep(self) -> None:
-        assert self._leading is not None  # noqa: S101 - set by _prepare()
+        assert self._listening is not None  # noqa: S101 - set by _prepare()
         while not self._is_closing:
             try:
                 await self._look()
                 wait_ms = self._wait_ms
             except ChasquiError as error:
                 wait_ms = worker_delay_ms(self._failed(error), random.random())  # noqa: S311 - jitter
-            if self._scheduling.leads:
-                self._leading.set()
+            if self._scheduling.listens:
+                self._listening.set()
             await self._wait(wait_ms)
 
     async def _look(self) -> None:
@@ -141,7 +141,12 @@ class Scheduler(SchedulerFace):
         with contextlib.suppress(StopIteration):
             call = next(steps)
             while True:
-                call = steps.send(await self._client.run(call))
+                try:
+                    result = await self._client.run(call)
+                except ChasquiError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(result)
 
     async def _wait(self, wait_ms: float) -> None:
         """Waits; shorter when a producer stores a spec that fires earlier than the others, or at ``close()``."""
@@ -153,22 +158,22 @@ class Scheduler(SchedulerFace):
         self._changed = anyio.Event()
 
     async def _listen(self) -> None:
-        """While we lead: hears of specs that fire earlier than the others."""
+        """Unless another one leads: hears of specs that fire earlier than the others."""
         while True:
-            assert self._leading is not None  # noqa: S101 - set by _prepare()
-            await self._leading.wait()
+            assert self._listening is not None  # noqa: S101 - set by _prepare()
+            await self._listening.wait()
             try:
                 await self._hear()
             except ChasquiError as error:
                 logger.debug("waiting without wake-ups: %s", error)
                 await anyio.sleep(worker_delay_ms(1, random.random()) / 1000)  # noqa: S311 - jitter
-            self._leading = anyio.Event()
-            self._wake()  # the next look says whether we lead
+            self._listening = anyio.Event()
+            self._wake()  # the next look says who leads
 
     async def _hear(self) -> None:
         connection = await self._client.dedicated()
         try:
-            while self._scheduling.leads:
+            while self._scheduling.listens:
                 request = pack_command([b"BLPOP", self._keys.scheduler_wake, LISTEN_MS // 1000])
                 if isinstance((await connection.submit(request, 1, LISTEN_MS))[0], list):
                     self._scheduling.wake()

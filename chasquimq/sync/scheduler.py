@@ -1,7 +1,7 @@
 """The standalone scheduler of one queue, synchronous form: it runs in the caller's thread, or in one of its own.
 
-The façade and its waiting; what is due and what is fired is decided in ``_core``. While it leads it waits for the next
-fire or for a producer's word of an earlier one; standing by it only looks whether the leader is still there.
+The façade and its waiting; what is due and what is fired is decided in ``_core``. Unless another one leads, it
+waits for the next fire or for a producer's word of an earlier one; standing by it only looks whether that one is there.
 """
 
 from __future__ import annotations
@@ -120,11 +120,16 @@ class Scheduler(SchedulerFace):
         with contextlib.suppress(StopIteration):
             call = next(steps)
             while True:
-                call = steps.send(self._client.run(call))
+                try:
+                    result = self._client.run(call)
+                except ChasquiError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(result)
 
     def _wait(self, wait_ms: float) -> None:
         """Waits; shorter when a producer stores a spec that fires earlier than the others."""
-        if not self._scheduling.leads:
+        if not self._scheduling.listens:
             self._rest(wait_ms)
             return
         listener = self._listener

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -61,7 +61,7 @@ class Spoken:
 
         return blocking
 
-    async def __aenter__(self) -> Spoken:
+    async def __aenter__(self) -> Self:
         self._target.__enter__()
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +31,7 @@ async def test_a_job_that_fails_runs_again_after_its_backoff(world: World) -> No
         job = await queue.add("w", {"x": 1}, attempts=3, backoff=150)
         await world.until(lambda: len(runs) == 3 and world.is_empty())
     assert [(attempt, deliveries) for attempt, _, deliveries in runs] == [(1, 0), (2, 0), (3, 0)]
-    for (_, before, _), (_, after, _) in zip(runs, runs[1:], strict=False):
+    for (_, before, _), (_, after, _) in itertools.pairwise(runs):
         assert 150 <= after - before < 2_500
     assert not world.dead()
     waits = [event["backoff_ms"] for event in world.events() if event["e"] == "retry-scheduled"]

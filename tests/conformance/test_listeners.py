@@ -106,7 +106,7 @@ async def test_on_once_off_and_the_decorators(world: World) -> None:
 async def test_an_event_that_does_not_exist_is_refused(flavour: Flavour) -> None:
     worker = flavour.worker("q", print)
     for register in (worker.on, worker.once, worker.off):
-        with pytest.raises(InvalidOptionError, match="compleeted.*completed"):
+        with pytest.raises(InvalidOptionError, match=r"compleeted.*completed"):
             register("compleeted", print)
     with pytest.raises(TypeError, match="listener"):
         worker.on("completed", "print")

@@ -73,7 +73,7 @@ class WorkerProcess:
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the worker still runs after {within:.0f} s: {self.log_text()}") from None
+            raise AssertionError(f"the worker {self.pid} still runs after {within:.0f} s: {self.ledger} {self.log_text()}") from None
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

@@ -47,7 +47,7 @@ def test_f01_recovery_needs_no_lock_that_can_leak(
 
 def test_f01_locks_of_a_killed_worker_expire(queue: Queue, workers: Workers, ledger: Ledger, state: QueueState) -> None:
     worker = workers.start("asyncio", name="leader")
-    wait_until(lambda: state.leader() == "leader", "it leads")
+    wait_until(lambda: state.leader() == "leader", f"it leads; {ledger}; {worker.log_text()}")
     worker.kill()
     assert 0 < state.client.pttl(state.key("promoter:lock")) <= 5_000
     queue.add("job", {}, delay=100)

@@ -85,7 +85,7 @@ class Program:
 
     def begin(self, job: Any) -> dict[str, Any]:
         options = {"attempts": job.opts.attempts, "backoff": job.opts.backoff and job.opts.backoff.type}
-        self.note("start", name=job.name, data=job.data, **_about(job), **options)
+        self.note("start", data=job.data, **_about(job), **options)
         data = job.data if isinstance(job.data, dict) else {}
         time.sleep(data.get("block_ms", 0) / 1000)
         return data
@@ -143,7 +143,7 @@ class Program:
 
 
 def _about(job: Any) -> dict[str, Any]:
-    return {"id": job.id, "run": job.attempts_made, "redelivered": job.redelivered}
+    return {"id": job.id, "name": job.name, "run": job.attempts_made, "redelivered": job.redelivered}
 
 
 def _to_json(value: Any) -> Any:

@@ -194,13 +194,12 @@ async def test_a_server_that_is_not_there_is_told_at_the_start(power: Power) -> 
             pass
 
 
-@pytest.mark.forms("sync")
-async def test_a_coroutine_function_needs_the_other_form(queue_name: str) -> None:
+def test_a_coroutine_function_needs_the_other_form() -> None:
     async def handle(job: RawJob) -> None:
         pass
 
     with pytest.raises(InvalidOptionTypeError, match="coroutine"):
-        chasquimq.sync.Consumer(queue_name, handle)  # type: ignore[arg-type]
+        chasquimq.sync.Consumer("q", handle)  # type: ignore[arg-type]
 
 
 async def test_wrong_options_are_refused(power: Power) -> None:

@@ -22,10 +22,9 @@ def lock(world: World) -> bytes | None:
 
 
 async def test_it_fires_until_the_limit(power: Power, world: World) -> None:
-    async with power.producer() as producer, power.scheduler(tick_ms=50) as scheduler:
+    async with power.producer() as producer, power.scheduler(tick_ms=50):
         await producer.upsert_repeatable(every(20, limit=3))
         await world.until(lambda: len(world.stream()) == 3)
-        await world.until(lambda: scheduler.is_leader)
         await world.until(lambda: not world.admin.exists(world.key("repeat")))
     jobs = [msgpack.unpackb(fields[b"d"]) for _, fields in world.stream()]
     assert [job[1] for job in jobs] == [b"\xc1"] * 3
@@ -44,17 +43,30 @@ async def test_an_earlier_spec_wakes_a_sleeping_leader(power: Power, world: Worl
 
 async def test_one_leads_and_the_other_takes_over(power: Power, world: World) -> None:
     async with power.producer() as producer, power.scheduler(name="b", tick_ms=50) as second:
+        await producer.upsert_repeatable(every(3_600_000, key="keeps them busy"))
         await world.until(lambda: second.is_leader)
         async with power.scheduler(name="a", tick_ms=50) as first:
-            await world.flavour.sleep(0)
+            await producer.upsert_repeatable(every(20, limit=2))
+            await world.until(lambda: len(world.stream()) == 2)
             assert lock(world) == b"b"
+            assert not first.is_leader
             await second.close()
             await world.until(lambda: first.is_leader)
             assert lock(world) == b"a"
-            await producer.upsert_repeatable(every(20, limit=2))
-            await world.until(lambda: len(world.stream()) == 2)
+            await producer.upsert_repeatable(every(20, limit=2, key="again"))
+            await world.until(lambda: len(world.stream()) == 4)
     assert lock(world) is None
     assert not first.is_leader
+
+
+async def test_nobody_leads_while_there_is_nothing_to_fire(power: Power, world: World) -> None:
+    async with power.producer() as producer, power.scheduler(tick_ms=20) as scheduler:
+        assert not scheduler.is_leader
+        await producer.upsert_repeatable(every(10, limit=1))
+        await world.until(lambda: len(world.stream()) == 1)
+        await world.until(lambda: lock(world) is None)
+        assert scheduler.is_running()
+        assert not scheduler.is_leader
 
 
 async def test_several_fire_each_window_once(power: Power, world: World) -> None:
@@ -92,6 +104,8 @@ async def test_it_survives_its_server(own_power: Power, own_world: World, own_se
 
 async def test_run_lasts_until_close(power: Power, world: World) -> None:
     scheduler = power.scheduler()
+    async with power.producer() as producer:
+        await producer.upsert_repeatable(every(3_600_000))
     async with world.flavour.beside(scheduler.run):
         await world.until(lambda: scheduler.is_leader)
         async with world.flavour.beside(scheduler.run):  # joins the same run
@@ -107,6 +121,8 @@ async def test_being_cancelled_gives_the_lead_up(power: Power, world: World) -> 
     import anyio
 
     scheduler = power.scheduler()
+    async with power.producer() as producer:
+        await producer.upsert_repeatable(every(3_600_000))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(scheduler.run)
         await world.until(lambda: scheduler.is_leader)
