@@ -59,7 +59,9 @@ def handshake(
     if not isinstance(replies[0], ReplyError):
         _check_select(display, db, replies[1:-1])
         return _conclude(_pairs(replies[0]), replies[-1])
-    _check_refusal(display, replies[0])
+    # A server that knows no HELLO may say NOAUTH to it all the same; then AUTH, below, decides.
+    if not (wants_auth and str(replies[0]).startswith("NOAUTH")):
+        _check_refusal(display, replies[0])
 
     # HELLO is unknown or forbidden here (a proxy, an old server): the same with the commands that it
     # replaced.

@@ -45,8 +45,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
 
 
 @pytest.fixture(scope="module")
-def tls_server(redis_binary: ServerBinary, certificate: TLSFiles) -> Iterator[RedisServer]:
-    with RedisServer(redis_binary, tls=certificate) as server:
+def tls_server(certificate: TLSFiles) -> Iterator[RedisServer]:
+    """Always Redis 8.6: not every server program is built with TLS, and on our side it is the same."""
+    with RedisServer(have(lambda: ensure("redis-8.6")), tls=certificate) as server:
         yield server
 
 

@@ -109,7 +109,6 @@ def test_without_hello_and_any_right() -> None:
     ("reply", "kind"),
     [
         ("WRONGPASS invalid username-password pair or user is disabled.", AuthenticationError),
-        ("NOAUTH HELLO must be called with the client already authenticated", AuthenticationError),
         ("LOADING Redis is loading the dataset in memory", RedisConnectionError),
         ("MASTERDOWN Link with MASTER is down", RedisConnectionError),
         ("ERR max number of clients reached", RedisConnectionError),
@@ -122,6 +121,22 @@ def test_refusals(reply: str, kind: type[ChasquiError]) -> None:
         steps.send([ReplyError(reply), ReplyError("NOAUTH")])
     assert type(caught.value) is kind
     assert "s3cret" not in str(caught.value)
+
+
+def test_credentials_are_missing() -> None:
+    steps = begin()
+    next(steps)
+    with pytest.raises(AuthenticationError, match="has none"):
+        steps.send(
+            [ReplyError("NOAUTH HELLO must be called with the client already authenticated"), ReplyError("NOAUTH")]
+        )
+
+
+def test_a_server_without_hello_that_first_wants_to_know_who_asks() -> None:
+    steps = begin(password="p")
+    next(steps)
+    request, _ = steps.send([ReplyError("NOAUTH Authentication required."), ReplyError("NOAUTH")])
+    assert words(request)[0] == ["AUTH", "p"]
 
 
 def test_select_is_refused() -> None:
