@@ -28,13 +28,14 @@ class Call(Generic[T]):
     ``request``: one or more complete RESP commands.
     ``parse``: makes the result of the replies; receives error replies as values.
     ``replies``: how many replies the request brings.
-    ``idempotent``: sending it twice is harmless, so it is sent again after a broken connection.
+    ``idempotent``: sending these bytes twice is harmless, so they are sent again after a broken connection.
+    ``repeatable``: the caller may repeat the operation, which makes new bytes; as ``idempotent`` if not said otherwise.
     ``eval_form``: for scripts: the command of the n-th reply with the script's text, for ``NOSCRIPT`` answers.
     ``blocks_ms``: how long the server may hold the answer back on purpose (BLOCK); a read deadline is added to it.
     """
 
     # Written out instead of a frozen dataclass, whose creation costs four times as much; there is one per add().
-    __slots__ = ("blocks_ms", "eval_form", "idempotent", "name", "parse", "replies", "request")
+    __slots__ = ("blocks_ms", "eval_form", "idempotent", "name", "parse", "repeatable", "replies", "request")
 
     def __init__(
         self,
@@ -45,12 +46,14 @@ class Call(Generic[T]):
         idempotent: bool = False,
         eval_form: Callable[[int], bytes] | None = None,
         blocks_ms: int = 0,
+        repeatable: bool | None = None,
     ) -> None:
         self.name = name
         self.request = request
         self.parse = parse
         self.replies = replies
         self.idempotent = idempotent
+        self.repeatable = idempotent if repeatable is None else repeatable
         self.eval_form = eval_form
         self.blocks_ms = blocks_ms
 

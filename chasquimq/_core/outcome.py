@@ -119,7 +119,7 @@ def error_text(error: BaseException) -> str:
     """The error's own text; of an error whose ``__str__`` is broken, what can be said about it."""
     try:
         text = str(error)
-    except Exception as broken:  # noqa: BLE001 - user code: a broken __str__ must not hurt the worker
+    except BaseException as broken:  # noqa: BLE001 - user code: no __str__, however broken, may hurt the worker
         text = f"<{type(error).__name__} whose __str__ raised {type(broken).__name__}>"
     return _clean(text)[:_MAX_REASON_CHARACTERS]
 
@@ -130,7 +130,7 @@ def describe_error(error: BaseException) -> str:
     try:
         frames = traceback.extract_tb(error.__traceback__)
         lines = "".join(traceback.format_list(frames[-_TRACEBACK_LINES:]))
-    except Exception as broken:  # noqa: BLE001 - user code: e.g. a source file with a broken encoding
+    except BaseException as broken:  # noqa: BLE001 - user code: e.g. a source file with a broken encoding
         lines = f"<no traceback: {type(broken).__name__}>"
     text = f"{head}\n{_clean(lines)}".rstrip()
     return text if len(text) <= _MAX_DETAIL_CHARACTERS else text[: _MAX_DETAIL_CHARACTERS - 1] + "…"

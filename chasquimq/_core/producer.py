@@ -49,6 +49,8 @@ __all__ = ["NewJob", "ProducerSettings", "Producing", "made_job", "producer_sett
 
 JobT = TypeVar("JobT", bound=JobState)
 
+RESEND_HORIZON_MS = 10_000
+"""A delayed job that is due later than that is still in the delayed set when its add is sent again."""
 _ENVELOPE_OVERHEAD = 64
 """More bytes than the headers, the time and the attempt of any envelope take."""
 
@@ -234,13 +236,14 @@ class Producing:
                 "queue.add",
                 script.evalsha(keys, arguments),
                 _is_duplicate,
-                idempotent=True,
+                idempotent=job.has_caller_id or job.delay_ms > RESEND_HORIZON_MS,
+                repeatable=job.has_caller_id,
                 eval_form=lambda _: script.eval(keys, arguments),
             )
         # With IDMP the server itself knows an add that arrives twice, so that a lost answer can be asked again.
         head = self._retry_safe_head if profile.has_idmp else self._plain_head
         request = frame_job(head, job.job_id, job.payload, job.created_at_ms, job.name, job.retry)
-        return Call("queue.add", request, _is_duplicate, idempotent=profile.has_idmp)
+        return Call("queue.add", request, _is_duplicate, idempotent=profile.has_idmp, repeatable=False)
 
     def plain_rows(self, job_class: type[JobT] | None, queue: Any, jobs: list[JobT | None]) -> PlainRows[JobT]:
         """What frames the rows without options of one ``add_bulk``."""

@@ -70,7 +70,7 @@ def lost_call_error(call: Call[Any], error: RedisConnectionError, where: str = "
     kind = type(error)
     if not error.may_have_executed:
         return kind(f"{call.name}{where}: {error} The command was not sent, so it has had no effect.")
-    if call.idempotent:
+    if call.repeatable:
         return kind(f"{call.name}{where}: {error} Repeating the call is safe.")
     return kind(
         f"{call.name}{where}: {error} The command had been sent and its answer is lost: it may or may not "

@@ -45,6 +45,10 @@ from chasquimq.errors import RedisConnectionError
 __all__ = ["AnyioConnection", "AnyioSlot"]
 
 
+IDLE_CHECK_SECONDS = 0.1
+"""A connection that rested longer than this is looked at before it is used: servers and proxies cut idle ones."""
+
+
 class AnyioSlot:
     """One request's place in the line. Awaiting it gives the answers; ``cancel`` gives them up."""
 
@@ -155,12 +159,28 @@ class AnyioConnection:
         """
         if self.is_closed:
             raise RedisConnectionError(f"The connection to {self._address.display} was closed before.")
+        if not (self._sent or self._unsent) and monotonic() - self._heard_at > IDLE_CHECK_SECONDS:
+            self._look_for_end()
         slot = AnyioSlot(self, request, replies, blocks_ms)
         is_free = not (self._unsent or self._rest)
         self._unsent.append(slot)
         if is_free and (not self._sent or len(request) >= LARGE_REQUEST):
             self._write()
         return slot
+
+    def _look_for_end(self) -> None:
+        """Notices, before anything is written into it, that the server has closed a resting connection."""
+        if self._address.tls is not None:
+            return  # what can be read there may be a session ticket
+        try:
+            ended = self._socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            self._fail(closed_error(self._address, (), None))
+            raise RedisConnectionError(f"The connection to {self._address.display} was closed by the server.")
 
     async def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
         """``submit`` for those who wait right away."""

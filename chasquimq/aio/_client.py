@@ -71,10 +71,11 @@ class Client:
         ``may_have_executed``) and what opening a connection raises. A cancelled Call may have been executed.
         """
         attempt = 1
+        failure: RedisConnectionError | None = None
         while True:
             connection = self._connection
             if connection is None or connection.is_closed or not connection.belongs_here:
-                connection = await self._connect()
+                connection = await self._connect_for(call, failure)
             try:
                 replies = await connection.submit(call.request, call.replies, call.blocks_ms)
                 if missing := missing_scripts(call, replies):
@@ -83,8 +84,19 @@ class Client:
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
+                failure = error
             else:
                 return call.parse(replies)
+
+    async def _connect_for(self, call: Call[Any], failure: RedisConnectionError | None) -> Connection:
+        """A connection to send the Call. If there is none, what became of an earlier sending is still told."""
+        try:
+            return await self._connect()
+        except RedisConnectionError as error:
+            if failure is None:
+                raise
+            error.may_have_executed = failure.may_have_executed
+            raise lost_call_error(call, error) from failure
 
     async def stream(self, calls: Iterable[Call[T]], window: int = 3) -> AsyncGenerator[T, None]:
         """The results of ``calls`` in order, with up to ``window`` of them under way at a time.

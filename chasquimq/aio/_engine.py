@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -38,9 +38,9 @@ from chasquimq._net.event_loop import protect_from_interrupts
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq.aio._calls import run_on
 from chasquimq.aio._client import Client, Connection
+from chasquimq.aio._handler import ThreadedHandler
 from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
-from chasquimq.aio.job import Job
 from chasquimq.errors import ChasquiError, ServerReplyError
 
 __all__ = ["Engine"]
@@ -74,8 +74,8 @@ class Engine:
         self._clock = clock
         self._report = report
         self._progressed = progressed
-        self._handle = processor if is_coroutine_function(processor) else self._in_thread(processor)
-        self._runs_in_threads = not is_coroutine_function(processor)
+        self._in_threads = None if is_coroutine_function(processor) else ThreadedHandler(processor)
+        self._handle = self._in_threads or processor
         self._tasks: anyio.abc.TaskGroup | None = None
         self._all_ended: anyio.Event | None = None
 
@@ -138,6 +138,8 @@ class Engine:
                     task_status.started()
         finally:
             self._all_ended.set()
+            if self._in_threads is not None:
+                self._in_threads.close()
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._housekeeper.stop)
 
@@ -234,7 +236,7 @@ class Engine:
                     result = await handle(job)
                 except BaseException as error:
                     if self._is_cancelled(error):
-                        if not self._runs_in_threads:  # a thread goes on: its entry stays leased
+                        if self._in_threads is None:  # a thread goes on: its entry stays leased
                             core.give_up(entry)
                         raise
                     fail(job, error)
@@ -258,17 +260,6 @@ class Engine:
             and tasks is not None
             and tasks.cancel_scope.cancel_called
         )
-
-    def _in_thread(self, processor: Callable[[Job[Any, Any]], Any]) -> Callable[[Job[Any, Any]], Awaitable[Any]]:
-        limiter: anyio.CapacityLimiter | None = None
-
-        async def handle(job: Job[Any, Any]) -> Any:
-            nonlocal limiter
-            if limiter is None:
-                limiter = anyio.CapacityLimiter(self._core.settings.concurrency)
-            return await anyio.to_thread.run_sync(processor, job, limiter=limiter, abandon_on_cancel=True)
-
-        return handle
 
     async def _wait_until_written(self, entry: Entry) -> None:
         while entry.entry_id in self._core.book:

@@ -84,7 +84,9 @@ class Consumer:
         )
         options = merge(ConsumerOpts, opts, given)
         self._queue_name = queue_name
-        self._worker = _OpaqueWorker(queue_name, handler, opts=options.to_worker_options())
+        # A Worker's processor takes a Job; this one's core makes a RawJob instead.
+        processor: Callable[..., Any] = handler
+        self._worker = _OpaqueWorker(queue_name, processor, opts=options.to_worker_options())
 
     @property
     def queue_name(self) -> str:

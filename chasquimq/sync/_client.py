@@ -32,7 +32,7 @@ __all__ = ["Client"]
 
 T = TypeVar("T")
 
-IDLE_CHECK_SECONDS = 1.0
+IDLE_CHECK_SECONDS = 0.1
 """A connection that rested longer is looked at before it is used: servers and proxies cut idle ones."""
 
 
@@ -70,10 +70,18 @@ class Client:
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
-                connection = self._take(after_failure=True)
+                connection = self._take_again(call, error)
             else:
                 self._give_back(connection)
                 return call.parse(replies)
+
+    def _take_again(self, call: Call[Any], failure: RedisConnectionError) -> BlockingConnection:
+        """A connection to send the Call again. If there is none, what became of the first sending is still told."""
+        try:
+            return self._take(after_failure=True)
+        except RedisConnectionError as error:
+            error.may_have_executed = failure.may_have_executed
+            raise lost_call_error(call, error) from failure
 
     def stream(self, calls: Iterable[Call[T]], window: int = 3) -> Generator[T, None, None]:
         """The results of ``calls`` in order, with up to ``window`` of them under way at a time.

@@ -3,7 +3,8 @@
 -- KEYS: delayed, wake.
 -- ARGV: delay in ms ('' = the due time is given), due time in ms, member.
 -- Returns: the due time in ms.
--- Sent twice: the member is the same, so the set still holds it once (with a due time that is a little later).
+-- Sent twice: the member is the same, so the set still holds it once (with a due time that is a little later). That
+-- holds until the job is due; the caller sends it again only where that is far away.
 -- @include server_now_ms
 -- @include wake_promoter
 local due = ARGV[2]
