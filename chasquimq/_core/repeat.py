@@ -17,10 +17,10 @@ import msgpack
 from chasquimq._core import cron
 from chasquimq._fast import BackoffTuple
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
-from chasquimq.options import MissedFires, RepeatOptions, build, merge, whole_number
+from chasquimq.options import MissedFires, RepeatOptions, build, merge, to_utf8, whole_number
 from chasquimq.times import Instant, duration_ms, instant_ms
 
-__all__ = ["Fires", "RepeatSpec", "RepeatableMeta", "decode_spec", "plan_fires", "spec_from_options"]
+__all__ = ["Fires", "RepeatSpec", "RepeatableMeta", "decode_spec", "plan_fires", "score_ms", "spec_from_options"]
 
 MAX_FIRES_PER_TICK = 10_000
 SKIP = MissedFires()
@@ -209,6 +209,8 @@ def spec_from_options(
         signature = f"cron:{pattern}:{'UTC' if tz is None else tz}"
     if repeat_job_key is not None and not isinstance(repeat_job_key, str):
         raise InvalidOptionTypeError(f"repeat_job_key is {type(repeat_job_key).__name__}; expected a text.")
+    if repeat_job_key is not None:
+        to_utf8("repeat_job_key", repeat_job_key)
     limit = None if options.limit is None else whole_number("repeat limit", options.limit, minimum=1)
     return RepeatSpec(
         key=repeat_job_key or f"{name}::{signature}",
@@ -233,6 +235,10 @@ def _missed_fires(value: MissedFires | Mapping[str, Any] | str | None) -> Missed
         return value
     if isinstance(value, str):
         return MissedFires(kind=value)  # type: ignore[arg-type]  # checked by MissedFires itself
+    if not isinstance(value, Mapping):
+        raise InvalidOptionTypeError(
+            f"missed_fires is {type(value).__name__}; expected MissedFires, a mapping or the name of a policy."
+        )
     return build(MissedFires, value)
 
 
@@ -279,6 +285,14 @@ def decode_spec(data: bytes) -> RepeatSpec:
     except Exception as error:
         # Hostile bytes raise whatever they like in there; one error tells that they are not a spec.
         raise PayloadDecodeError(f"not a repeatable spec: {type(error).__name__}: {error}") from error
+
+
+def score_ms(score: bytes) -> int:
+    """The fire time in a score of the repeat set. Raises PayloadDecodeError for one that is no time."""
+    try:
+        return int(float(score))
+    except (OverflowError, ValueError) as error:
+        raise PayloadDecodeError(f"a repeatable spec is scheduled for {score!r}, which is no time") from error
 
 
 def _fields(stored: Any) -> dict[str, Any]:

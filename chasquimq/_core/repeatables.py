@@ -14,11 +14,11 @@ import hiredis
 from chasquimq._core.call import Call, Reply, reply_error, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.repeat import RepeatableMeta, RepeatSpec, decode_spec
+from chasquimq._core.repeat import RepeatableMeta, RepeatSpec, decode_spec, score_ms
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._fast import FrameBuffer, pack_command
 from chasquimq.errors import ChasquiError, InvalidOptionError, InvalidOptionTypeError
-from chasquimq.options import whole_number
+from chasquimq.options import to_utf8, whole_number
 
 __all__ = ["list_specs", "remove_spec", "upsert_spec"]
 
@@ -67,7 +67,7 @@ def list_specs(keys: QueueKeys, limit: int) -> Generator[Call[Any], Any, list[Re
     for data, score in zip(stored, rows[1::2], strict=True):
         if isinstance(data, bytes):
             try:
-                found.append(RepeatableMeta.of(decode_spec(data), int(float(score))))
+                found.append(RepeatableMeta.of(decode_spec(data), score_ms(score)))
             except ChasquiError:
                 continue
     return found
@@ -79,6 +79,7 @@ def remove_spec(keys: QueueKeys, spec_key: str, profile: ServerProfile) -> Call[
         raise InvalidOptionTypeError(
             f"the key is {type(spec_key).__name__}; expected a text, as shown by get_repeatable_jobs."
         )
+    to_utf8("the key", spec_key)
     script = load_script("remove_repeatable", profile)
     names = [keys.repeat, keys.repeat_spec(spec_key)]
     arguments: list[Argument] = [spec_key]

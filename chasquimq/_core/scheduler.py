@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.repeat import Fires, RepeatSpec, decode_spec, plan_fires
+from chasquimq._core.repeat import Fires, RepeatSpec, decode_spec, plan_fires, score_ms
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._fast import encode_envelope, encode_retry, mint_ulid, pack_command
 from chasquimq.errors import PayloadDecodeError
@@ -111,7 +111,7 @@ class Scheduling:
     def plan(self, stored: bytes, score: bytes, server_now_ms: int) -> tuple[RepeatSpec, Fires]:
         """What a spec that is due fires now. Raises PayloadDecodeError or InvalidOptionError for a bad spec."""
         spec = decode_spec(stored)
-        return spec, plan_fires(spec, int(float(score)), server_now_ms, self._tick_ms)
+        return spec, plan_fires(spec, score_ms(score), server_now_ms, self._tick_ms)
 
     def fire(
         self, spec_key: bytes, score: bytes, stored: bytes, spec: RepeatSpec, fires: Fires, now_ms: int,

@@ -69,6 +69,8 @@ def _fire_one(
         spec, fires = scheduling.plan(stored, score, now_ms)
         added: int = yield scheduling.fire(spec_key, score, stored, spec, fires, now_ms, profile)
     except (PayloadDecodeError, InvalidOptionError, ServerReplyError) as error:
+        if isinstance(error, ServerReplyError) and error.code not in ("ERR", "WRONGTYPE"):
+            raise  # the server is in trouble (OOM, READONLY, LOADING ...), not the spec
         logger.error("the repeatable spec %r cannot be fired and rests for a minute: %s", spec_key, error)
         report(error)
         yield scheduling.set_aside(spec_key, now_ms)
