@@ -1,4 +1,4 @@
-"""Writes the façades of ``chasquimq/sync`` that hold no concurrency from their twins in ``chasquimq/aio``.
+"""Writes the synchronous files that hold no concurrency from their asynchronous twins.
 
     python tools/generate_sync.py            write them
     python tools/generate_sync.py --check    fail if they differ from what would be written (a test does this)
@@ -14,7 +14,11 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "chasquimq"
-GENERATED = ("_unsupported.py", "consumer.py", "job.py", "producer.py", "queue.py")
+GENERATED = {
+    **{f"sync/{name}.py": f"aio/{name}.py" for name in ("_unsupported", "consumer", "job", "producer", "queue")},
+    "testing/sync.py": "testing/aio.py",
+}
+"""From each generated file to its source."""
 
 # In this order; longer forms come before the words they contain.
 REPLACEMENTS = [
@@ -25,6 +29,9 @@ REPLACEMENTS = [
     (r"\b__aenter__\b", "__enter__"),
     (r"\b__aexit__\b", "__exit__"),
     (r"\baclosing\b", "closing"),
+    (r"\basynccontextmanager\b", "contextmanager"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\b(call|check)_async\b", r"\1"),
     (r"\bchasquimq\.aio\b", "chasquimq.sync"),
     (r"\bAwaitable\[[^\]]*\] \| ", ""),
     (r"\bAwaitable, ", ""),
@@ -37,17 +44,18 @@ REPLACEMENTS = [
     ),
     (r"asynchronous form", "synchronous form"),
     (r"across tasks", "across threads"),
-    (r" ``chasquimq\.sync\.\w+`` is generated from this file\.", ""),
+    (r" ``chasquimq\.(sync|testing)\.\w+`` is generated from this file\.", ""),
 ]
 
 
-def generated(name: str) -> str:
-    """The text of ``chasquimq/sync/<name>``, formatted as everything else is."""
-    text = (PACKAGE / "aio" / name).read_text("utf-8")
+def generated(target: str) -> str:
+    """The text of a generated file, formatted as everything else is."""
+    source = GENERATED[target]
+    text = (PACKAGE / source).read_text("utf-8")
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
     head, _, rest = text.partition('"""\n\n')
-    note = f"# Generated from chasquimq/aio/{name} by tools/generate_sync.py; change that file.\n"
+    note = f"# Generated from chasquimq/{source} by tools/generate_sync.py; change that file.\n"
     text = f'{head}"""\n\n{note}\n{rest}'
     for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
         arguments = [
@@ -56,7 +64,7 @@ def generated(name: str) -> str:
             "ruff",
             *command,
             "--stdin-filename",
-            str(PACKAGE / "sync" / name),
+            str(PACKAGE / target),
             "-",
         ]
         text = subprocess.run(arguments, input=text, capture_output=True, text=True, check=True).stdout
@@ -66,17 +74,17 @@ def generated(name: str) -> str:
 def main() -> int:
     check = "--check" in sys.argv[1:]
     stale = []
-    for name in GENERATED:
-        target = PACKAGE / "sync" / name
-        text = generated(name)
+    for target in GENERATED:
+        path = PACKAGE / target
+        text = generated(target)
         if check:
-            if not target.exists() or target.read_text("utf-8") != text:
-                stale.append(name)
+            if not path.exists() or path.read_text("utf-8") != text:
+                stale.append(target)
         else:
-            target.write_text(text, "utf-8")
+            path.write_text(text, "utf-8")
     if stale:
         print(
-            f"chasquimq/sync is stale: {', '.join(stale)}. Run: python tools/generate_sync.py",
+            f"stale: {', '.join(stale)}. Run: python tools/generate_sync.py",
             file=sys.stderr,
         )
     return 1 if stale else 0

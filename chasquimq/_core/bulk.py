@@ -146,7 +146,7 @@ class BulkAdd(Generic[JobT]):
         else:
             script, keys, arguments = scripted
             buffer.scripted[len(buffer.row_of_reply)] = scripted
-            self._frames.raw(script.evalsha(keys, arguments))
+            self._frames.raw(producing.in_order(script, keys, arguments))
         buffer.row_of_reply.append(number)
         if job_class is not None:
             self.jobs.append(made_job(job_class, self._queue, new, name, data))

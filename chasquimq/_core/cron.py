@@ -14,7 +14,6 @@ Twice a year most clocks are changed, and a wall clock then skips a part of the 
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -173,8 +172,10 @@ def _zone_named(tz: str) -> tzinfo:
 @lru_cache(maxsize=1)
 def _names_in_package() -> frozenset[str]:
     """The names that the tzdata package lists in one small file."""
+    from importlib import resources  # noqa: PLC0415  costs more to load than all of cron; few specs name a zone
+
     try:
-        names = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
+        names = resources.files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
     except (ImportError, OSError):  # where a distribution relies on the system's database instead
         return frozenset()
     return frozenset(names) - NOT_PLACES

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hiredis
 
 from chasquimq._core.call import Call, Reply, reply_error
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.repeat import RepeatSpec, spec_from_options
-from chasquimq._core.scripts import Script, load_script
+from chasquimq._core.scripts import Argument, Script, load_script
 from chasquimq._fast import (
     BackoffTuple,
     JobHead,
@@ -44,6 +43,9 @@ from chasquimq.options import (
     whole_number,
 )
 from chasquimq.times import duration_ms, instant_ms
+
+if TYPE_CHECKING:
+    from chasquimq._core.repeat import RepeatSpec
 
 __all__ = ["NewJob", "ProducerSettings", "Producing", "made_job", "producer_settings"]
 
@@ -135,6 +137,7 @@ class Producing:
         self._plain_head = JobHead(keys.stream, None)
         self._retry_safe_head = JobHead(keys.stream, producer_id.encode())
         self._names: dict[str, bytes] = {}
+        self._scripts_sent: set[bytes] = set()
 
     # -- from arguments to a NewJob ---------------------------------------------------------------------------
 
@@ -185,6 +188,8 @@ class Producing:
 
     def repeat_spec(self, name: str, data: object, options: JobsOptions) -> RepeatSpec:
         """The repeatable spec of an add with ``repeat=``; delay and job_id have no meaning for it."""
+        from chasquimq._core.repeat import spec_from_options  # noqa: PLC0415  cron and time zones, rarely needed
+
         assert options.repeat is not None  # noqa: S101 - the caller has looked
         self.encode_name(name)
         payload = encode_payload(data)
@@ -232,6 +237,7 @@ class Producing:
         scripted = None if job.options is None else self.scripted(job, profile)
         if scripted is not None:
             script, keys, arguments = scripted
+            self._scripts_sent.add(script.sha1)
             return Call(
                 "queue.add",
                 script.evalsha(keys, arguments),
@@ -249,6 +255,16 @@ class Producing:
         """What frames the rows without options of one ``add_bulk``."""
         limit = self.settings.max_payload_bytes
         return PlainRows(self._plain_head, self._names, limit, self._now_ms, job_class, queue, jobs)
+
+    def in_order(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> bytes:
+        """The script's command for the middle of a pipeline: by its text the first time, which the server remembers.
+
+        By its digest alone, a server that does not know it yet would make it come after the rows behind it.
+        """
+        if script.sha1 in self._scripts_sent:
+            return script.evalsha(keys, arguments)
+        self._scripts_sent.add(script.sha1)
+        return script.eval(keys, arguments)
 
     @property
     def bulk_head(self) -> JobHead:
@@ -320,7 +336,9 @@ def _retry_override(options: JobsOptions) -> tuple[int | None, BackoffTuple | No
 
 def _is_duplicate(replies: list[Reply]) -> bool:
     reply = replies[0]
+    if type(reply) is bytes:
+        return False  # the id of an entry, as nearly always
     if isinstance(reply, hiredis.ReplyError):
         raise reply_error("queue.add", reply)
-    # The scripts for jobs with a caller's id answer 0 when the id is known; everything else is an entry or a time.
+    # The scripts for jobs with a caller's id answer 0 when the id is known, otherwise an entry's id or a time.
     return isinstance(reply, int) and reply == 0

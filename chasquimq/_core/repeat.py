@@ -168,18 +168,15 @@ def _first_after(spec: RepeatSpec, score_ms: int, now_ms: int) -> int | None:
 def _last_until(spec: RepeatSpec, score_ms: int, now_ms: int, grace_ms: int) -> int | None:
     """The last window that is not older than the grace, or None."""
     if spec.every_ms is not None:
-        latest = score_ms + (now_ms - score_ms) // spec.every_ms * spec.every_ms
-        return latest if now_ms - latest <= grace_ms and not _is_over(spec, latest) else None
+        until = min(now_ms, spec.end_before_ms or now_ms)
+        latest = score_ms + (until - score_ms) // spec.every_ms * spec.every_ms
+        return latest if latest >= score_ms and now_ms - latest <= grace_ms else None
     latest_cron = None
     window = spec.next_fire_ms(max(score_ms, now_ms - grace_ms - 1))
     while window is not None and window <= now_ms:
         latest_cron = window
         window = spec.next_fire_ms(window)
     return latest_cron
-
-
-def _is_over(spec: RepeatSpec, fire_ms: int) -> bool:
-    return bool(spec.end_before_ms) and fire_ms > (spec.end_before_ms or 0)
 
 
 def spec_from_options(

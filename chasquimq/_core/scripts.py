@@ -6,11 +6,9 @@ sent as EVALSHA; the caller repeats it as EVAL when the server answers NOSCRIPT.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 
 from chasquimq._core.profile import ServerProfile
 from chasquimq._fast import pack_command
@@ -19,6 +17,9 @@ __all__ = ["Script", "load_script"]
 
 _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+_FOLDER = __file__.rpartition("scripts")[0] + "lua/"
+"""Beside this file. importlib.resources would serve a zipped package too, and costs a tenth of our start-up time."""
 
 Argument = bytes | str | int
 
@@ -30,8 +31,10 @@ class Script:
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
+        from hashlib import sha1  # noqa: PLC0415  loads OpenSSL; a plain add needs no script
+
         self.text = text.encode()
-        self.sha1 = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+        self.sha1 = sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
     def evalsha(self, keys: Sequence[bytes], arguments: Sequence[Argument]) -> bytes:
         """The command that runs the script by its digest."""
@@ -49,14 +52,18 @@ def load_script(name: str, profile: ServerProfile) -> Script:
 
 @cache
 def _load(name: str, has_xackdel: bool) -> Script:
-    folder = resources.files("chasquimq._core") / "lua"
     kind = "xackdel" if has_xackdel else "classic"
     variants = {part: f"{part}_{kind}" for part in ("ack_and_delete", "ack_and_delete_all")}
 
     def include(match: re.Match[str]) -> str:
         part = match.group(1)
-        return (folder / "includes" / f"{variants.get(part, part)}.lua").read_text("utf-8").rstrip()
+        return _read(f"includes/{variants.get(part, part)}").rstrip()
 
-    text = _INCLUDE.sub(include, (folder / f"{name}.lua").read_text("utf-8"))
+    text = _INCLUDE.sub(include, _read(name))
     # Comments are for readers of the files; the server keeps and hashes every byte that it is sent.
     return Script(name, _COMMENT.sub("", text))
+
+
+def _read(name: str) -> str:
+    with open(f"{_FOLDER}{name}.lua", encoding="utf-8") as file:  # noqa: PTH123  pathlib would have to be loaded
+        return file.read()

@@ -15,6 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
+
+from chasquimq._core.call import reply_error
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
@@ -54,6 +57,7 @@ class Housekeeper:
         self._connection: BlockingConnection | None = None
         self._listener: BlockingConnection | None = None
         self._is_listening = False
+        self._cannot_listen = False
         self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +82,7 @@ class Housekeeper:
             try:
                 with contextlib.closing(self._connect()) as connection:
                     self._connection = connection
+                    self._cannot_listen = False
                     try:
                         while self._keep_house(connection):
                             failures = 0
@@ -137,7 +142,11 @@ class Housekeeper:
             return
         reply = listener.receive(1, LISTEN_MS)[0]
         self._is_listening = False
-        if isinstance(reply, list):
+        if isinstance(reply, hiredis.ReplyError):
+            # Without the right to listen (or with somebody else's key in the way) the poll has to do.
+            self._report(reply_error("worker.listen", reply))
+            self._cannot_listen = True
+        elif isinstance(reply, list):
             if reply[0] == self._core.keys.wake:
                 self._core.promoter.wake()
             elif self._core.scheduling is not None:
@@ -145,7 +154,7 @@ class Housekeeper:
 
     def _wake_keys(self) -> list[bytes]:
         core = self._core
-        if not self._leads:
+        if not self._leads or self._cannot_listen:
             return []
         wake_keys = [core.keys.wake] if core.promoter.listens else []
         if core.scheduling is not None and core.scheduling.listens:

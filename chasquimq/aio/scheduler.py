@@ -17,12 +17,13 @@ from uuid import uuid4
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
 from chasquimq._net.clock import SystemClock
-from chasquimq._net.event_loop import call_in, running_loop
+from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.errors import ChasquiError, NotSupportedError
@@ -71,6 +72,7 @@ class Scheduler(SchedulerFace):
         self._listening: anyio.Event | None = None
         self._started: anyio.Event | None = None
         self._done: anyio.Event | None = None
+        self._done_for_threads = threading.Event()
         self._failure: ChasquiError | None = None
         self._scope: anyio.abc.TaskGroup | None = None
 
@@ -99,6 +101,7 @@ class Scheduler(SchedulerFace):
     def _prepare(self) -> None:
         self._check_open()
         self._has_started = True
+        protect_from_interrupts(Scheduler._run, Scheduler._listen, Scheduler._handle_signals)
         self._loop = running_loop()
         self._changed, self._listening = anyio.Event(), anyio.Event()
         self._started, self._done = anyio.Event(), anyio.Event()
@@ -123,6 +126,7 @@ class Scheduler(SchedulerFace):
                 await self._leave()
             self._started.set()
             self._done.set()
+            self._done_for_threads.set()
 
     async def _keep(self) -> None:
         assert self._listening is not None  # noqa: S101 - set by _prepare()
@@ -202,7 +206,8 @@ class Scheduler(SchedulerFace):
             await self._client.close()
             return
         if running_loop() is not self._loop:
-            call_in(self._loop, self._wake)
+            if call_in(self._loop, self._wake):
+                await anyio.to_thread.run_sync(self._done_for_threads.wait, abandon_on_cancel=True)
             return
         self._wake()
         if self._done is not None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
-from typing import Any, Generic, Literal, Self, TypeVar, overload
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
-from chasquimq._core import dead_letters, repeatables
+from chasquimq._core import dead_letters
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
 from chasquimq._core.call import Call
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import Producing, made_job, producer_settings
-from chasquimq._core.repeat import RepeatableMeta
+from chasquimq._fast import mint_ulid
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
 from chasquimq.errors import InvalidJobIdError, RedisConnectionError
@@ -37,6 +36,9 @@ from chasquimq.sync._client import Client
 from chasquimq.sync._unsupported import UnsupportedQueueMethods
 from chasquimq.sync.job import Job
 from chasquimq.times import Duration, Instant
+
+if TYPE_CHECKING:
+    from chasquimq._core.repeat import RepeatableMeta
 
 __all__ = ["Queue"]
 
@@ -85,7 +87,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         self._keys = QueueKeys(name)
         self._client = Client(resolve_address(options.connection))
         self._producing = Producing(
-            self._keys, producer_settings(options), now_ms=SystemClock.wall_ms, producer_id=str(uuid4())
+            self._keys, producer_settings(options), now_ms=SystemClock.wall_ms, producer_id=mint_ulid()
         )
 
     @property
@@ -208,6 +210,8 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         return job
 
     def _add_repeatable(self, name: str, data: DataT, options: JobsOptions) -> Job[DataT, ResultT]:
+        from chasquimq._core import repeatables  # noqa: PLC0415  as below: cron and time zones, rarely needed
+
         spec = self._producing.repeat_spec(name, data, options)
         self._drive(repeatables.upsert_spec(self._keys, spec, self._client.profile()))
         job: Job[DataT, ResultT] = Job(spec.key, name, data, SystemClock.wall_ms())
@@ -287,10 +291,14 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
 
     def get_repeatable_jobs(self, limit: int = 100) -> list[RepeatableMeta]:
         """The first ``limit`` repeatable specs by next fire time (product page, queue.getRepeatableJobs)."""
+        from chasquimq._core import repeatables  # noqa: PLC0415
+
         return self._drive(repeatables.list_specs(self._keys, limit))
 
     def remove_repeatable_by_key(self, key: str) -> bool:
         """Removes a repeatable spec by its resolved key; whether there was one (product page)."""
+        from chasquimq._core import repeatables  # noqa: PLC0415
+
         return self._client.run(repeatables.remove_spec(self._keys, key, self._client.profile()))
 
     def close(self) -> None:

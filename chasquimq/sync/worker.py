@@ -37,6 +37,8 @@ __all__ = ["Worker"]
 
 logger = logging.getLogger("chasquimq.worker")
 
+SIGNAL_CHECK_S = 0.5
+"""A signal that arrives just before the wait begins does not interrupt it; so late it is seen."""
 _CLOSE, _FORCE, _PROGRESS = "close", "force", "progress"
 
 
@@ -224,10 +226,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         while True:
             try:
                 if deadline is None:
-                    return self._commands.get()
+                    return self._commands.get(timeout=SIGNAL_CHECK_S)
                 return self._commands.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                return None
+                if deadline is not None:
+                    return None
 
     def _progressed(self) -> None:
         """The engine has written the end of the last job while we drain."""

@@ -207,10 +207,15 @@ async def test_a_closed_queue_refuses_every_call(world: World) -> None:
 
 
 async def test_the_scope_closes_the_queue_also_when_it_fails(world: World) -> None:
-    with pytest.raises(LookupError):
-        async with world.queue() as queue:
+    queue = world.queue()
+
+    async def fail() -> None:
+        async with queue:
             await queue.add("w", 1)
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     assert queue.is_closed
 
 

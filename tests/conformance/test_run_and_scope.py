@@ -96,11 +96,14 @@ async def test_an_error_in_the_block_drains_the_worker_and_comes_out_as_it_is(wo
     async def handle(job: Any) -> None:
         done.append(1)
 
-    with pytest.raises(LookupError, match="mine"):
+    async def fail() -> None:
         async with world.queue() as queue, world.worker(handle):
             await queue.add("w", 1)
             await world.until(lambda: done)
             raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await fail()
     assert world.is_empty()
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,11 @@ class WorkerProcess:
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the worker {self.pid} still runs after {within:.0f} s: {self.ledger} {self.log_text()}") from None
+            self.signal(signal.SIGUSR1)
+            time.sleep(0.2)  # it writes its stacks into the log
+            raise AssertionError(
+                f"the worker {self.pid} still runs after {within:.0f} s: {self.ledger} {self.log_text()}"
+            ) from None
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

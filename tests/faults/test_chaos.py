@@ -70,7 +70,7 @@ def test_chaos(
         while time.monotonic() < ends_at:
             time.sleep(dice.uniform(0.2, 1.0))
             alive.remove(victim := dice.choice(alive))
-            if dice.random() < 0.75:
+            if dice.random() < 0.75 or not victim.has_written("ready"):
                 victim.kill()
                 kills += 1
             else:

@@ -46,6 +46,7 @@ def test_f01_recovery_needs_no_lock_that_can_leak(
 
 
 def test_f01_locks_of_a_killed_worker_expire(queue: Queue, workers: Workers, ledger: Ledger, state: QueueState) -> None:
+    queue.add("far", {}, delay=600_000)  # nobody leads while nothing is delayed
     worker = workers.start("asyncio", name="leader")
     wait_until(lambda: state.leader() == "leader", f"it leads; {ledger}; {worker.log_text()}")
     worker.kill()

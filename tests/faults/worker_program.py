@@ -9,6 +9,7 @@ wrong by that much).
 """
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -152,6 +153,7 @@ def _to_json(value: Any) -> Any:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
+    faulthandler.register(signal.SIGUSR1)  # a worker that does not end is asked where it is
     configuration = json.loads(sys.argv[1])
     if offset_ms := configuration.get("clock_offset_ms"):
         SystemClock.wall_ms = staticmethod(lambda: wall_ms() + offset_ms)

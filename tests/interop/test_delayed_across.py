@@ -99,6 +99,7 @@ def test_an_id_stays_reserved_after_its_run(
 def test_the_reference_leads_at_once_when_ours_leaves(
     reference: Reference, our_queue: OurQueue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
 ) -> None:
+    our_queue.add("far", {}, delay=600_000)  # nobody of ours leads while nothing is delayed
     worker = workers.start(flavour, name="our-leader")
     wait_until(lambda: state.leader() == "our-leader", "ours leads")
     reference.work(consumer_id="their-leader")
@@ -116,6 +117,7 @@ def test_ours_leads_when_the_reference_leaves(
     reference = references()
     reference.work(consumer_id="their-leader")
     wait_until(lambda: state.leader() == "their-leader", "the reference leads")
+    our_queue.add("far", {}, delay=600_000)
     workers.start(name="our-leader")
     # While it leads, it promotes our jobs, and they reach both kinds of worker.
     for _ in range(4):

@@ -6,6 +6,7 @@ from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
 from tests.faults.state import QueueState
 
+from .ours import OurQueue
 from .reference import Reference
 
 VALUES = [
@@ -102,9 +103,10 @@ def test_delayed_jobs_are_promoted_by_ours(
 
 
 def test_our_worker_finds_foreign_delayed_jobs_while_it_leads(
-    reference: Reference, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
+    reference: Reference, ours: OurQueue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
 ) -> None:
     """Other producers do not wake our promoter: it must look by itself."""
+    ours.add("far", {}, delay=600_000)
     workers.start(flavour)
     wait_until(state.leader, "our worker leads")
     job_id = reference.add("job", {}, delay_ms=50)

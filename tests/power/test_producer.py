@@ -68,6 +68,7 @@ async def test_what_is_not_bytes_is_refused(power: Power, world: World, payload:
         with pytest.raises(BulkAddError):
             await producer.add_bulk([("name", payload)])
         spec = RepeatableSpec(job_name="n", payload=payload, pattern=RepeatPattern.every(1000))
+        with pytest.raises(PayloadEncodeError):
             await producer.upsert_repeatable(spec)
     assert world.stream() == []
 
@@ -130,6 +131,9 @@ async def test_many_in_one_pass_and_in_order(power: Power, world: World) -> None
         NamedPayload("later", b"delayed", AddOptions(delay_ms=60_000)),
     ]
     async with power.producer() as producer:
+        # A script that the server does not know yet is sent again behind the other rows.
+        await producer.add(b"first", job_id="bulk-0")
+        world.admin.delete(world.key("stream"))
         results = await producer.add_bulk(row for row in rows)
     assert [result.is_duplicate for result in results] == [False, False, False, True, False, False]
     assert [(row[0], row[1]) for row in envelopes(world)] == [

@@ -34,17 +34,19 @@ def command(call: Call[Any]) -> Command:
 
 
 def scripted(call_command: Command, name: str, profile: ServerProfile) -> tuple[list[bytes], list[bytes]]:
-    """The keys and arguments of a command that must be the EVALSHA of the script ``name``."""
+    """The keys and arguments of a command that must run the script ``name``, by its digest or its text."""
     verb, digest, count, *rest = call_command
-    assert (verb, digest) == (b"EVALSHA", load_script(name, profile).sha1)
+    script = load_script(name, profile)
+    assert (verb, digest) in ((b"EVALSHA", script.sha1), (b"EVAL", script.text))
     return rest[: int(count)], rest[int(count) :]
 
 
 def script_of(call_command: Command, profile: ServerProfile, names: list[str]) -> str:
     """Which of the scripts a command runs; its verb where it runs none."""
-    if call_command[0] != b"EVALSHA":
+    if call_command[0] not in (b"EVALSHA", b"EVAL"):
         return call_command[0].decode()
-    return {load_script(name, profile).sha1: name for name in names}[call_command[1]]
+    scripts = {name: load_script(name, profile) for name in names}
+    return next(name for name, script in scripts.items() if call_command[1] in (script.sha1, script.text))
 
 
 def error(text: str) -> hiredis.ReplyError:

@@ -279,6 +279,12 @@ def test_a_script_that_the_server_does_not_know_is_sent_again_alone():
         assert again[2:] == sent[position][2:]
 
 
+def test_a_script_travels_by_its_text_once_so_that_its_row_keeps_its_place_on_any_server():
+    adding = bulk([("a", number, {"job_id": f"x{number}"}) for number in range(300)])
+    verbs = [command[0] for sent in run(adding) for command in sent]
+    assert verbs == [b"EVAL"] + [b"EVALSHA"] * 299
+
+
 def test_a_buffer_without_scripts_has_nothing_to_send_again():
     (call,) = bulk([("a", 1)]).calls(CLASSIC)
     assert call.eval_form is None
@@ -286,7 +292,7 @@ def test_a_buffer_without_scripts_has_nothing_to_send_again():
 
 def test_without_jobs_only_numbers_are_kept():
     adding = bulk([("a", 1), ("b", 2, {"job_id": "x"})] * 1000, returns_jobs=False)
-    run(adding, reply=lambda command: 0 if command[0] == b"EVALSHA" else b"1-1")
+    run(adding, reply=lambda command: 0 if command[0] in (b"EVAL", b"EVALSHA") else b"1-1")
     adding.finish()
     assert (adding.jobs, adding.added) == ([], 2000)
 
