@@ -20,6 +20,7 @@ COMPILED = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "uvloop"}
 VALUES = {f"chasquimq.{name}" for name in ("errors", "times", "address", "options", "events", "job")}
 SHARED = VALUES | {"chasquimq._fast", "chasquimq._core"}
+NATIVE = {"chasquimq.native"}
 PERIPHERAL = {"chasquimq.embedded", "chasquimq._version"}
 
 # What the modules below a name may import of ours; the longest name that fits counts.
@@ -36,8 +37,12 @@ OURS = {
     "chasquimq._net": SHARED | {"chasquimq._net"},
     "chasquimq.embedded": {"chasquimq.errors", "chasquimq._embedded_watch"},
     "chasquimq._embedded_watch": set(),
-    "chasquimq.sync": SHARED | PERIPHERAL | {"chasquimq._net", "chasquimq.sync"},
-    "chasquimq.aio": SHARED | PERIPHERAL | {"chasquimq._net", "chasquimq.aio"},
+    "chasquimq.native": SHARED,
+    "chasquimq.sync": SHARED | PERIPHERAL | NATIVE | {"chasquimq._net", "chasquimq.sync"},
+    "chasquimq.aio": SHARED | PERIPHERAL | NATIVE | {"chasquimq._net", "chasquimq.aio"},
+    "chasquimq.testing": SHARED | NATIVE | {"chasquimq._net", "chasquimq.sync", "chasquimq.testing"},
+    "chasquimq.testing.aio": SHARED | NATIVE | {"chasquimq._net", "chasquimq.aio", "chasquimq.testing"},
+    "chasquimq.pytest_plugin": {"chasquimq.embedded", "chasquimq.sync", "chasquimq.testing"},
 }
 # What the modules below a name must never import of anybody else's.
 FORBIDDEN = {
