@@ -58,6 +58,8 @@ class Housekeeper:
         self._listener: BlockingConnection | None = None
         self._is_listening = False
         self._cannot_listen = False
+        self._was_answered = False
+        """Whether the server did what the last round asked for; a round that asks for nothing proves nothing."""
         self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -85,7 +87,8 @@ class Housekeeper:
                     self._cannot_listen = False
                     try:
                         while self._keep_house(connection):
-                            failures = 0
+                            if self._was_answered:
+                                failures = 0
                     finally:
                         if self._listener is not None:
                             self._listener.close()
@@ -105,16 +108,19 @@ class Housekeeper:
     def _keep_house(self, connection: BlockingConnection) -> bool:
         """One round: renew, promote, fire, wait; False when it is time to stop."""
         promoter, scheduling = self._core.promoter, self._core.scheduling
+        self._was_answered = False
         self._renew(connection)
         now = self._clock.monotonic_ms()
         until = now + self._core.book.renewal_interval_ms / 2
         if self._leads:
             if promoter.next_at <= now:
                 self._promote(connection)
+                self._was_answered = True
             until = min(until, promoter.next_at)
             if scheduling is not None:
                 if scheduling.next_at <= now:
                     fire_due(connection, scheduling, self._clock, self._report)
+                    self._was_answered = True
                 until = min(until, scheduling.next_at)
         self._wait(until - self._clock.monotonic_ms())
         return not self._stopping.is_set()
@@ -190,5 +196,6 @@ class Housekeeper:
             sent_at = self._clock.monotonic_ms()
             call = core.book.renewal(entries, core.keys, GROUP, core.settings.consumer, connection.profile)
             flags = run_on(connection, call)
+            self._was_answered = True
             for entry in core.book.renewed(entries, flags, sent_at):
                 core.lease_lost(entry, "it could not be renewed: another worker took it over, or it was deleted")

@@ -25,7 +25,10 @@ GRACE_S = 1.0
 class Listening:
     """The listener tasks of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        """``waits``: without a task group, coroutine listeners are kept for ``run_waiting`` instead of dropped."""
+        self._waits = waits
+        self._waiting: list[tuple[str, Listeners, Awaitable[Any]]] = []
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running = 0
         self._all_done: anyio.Event | None = None
@@ -44,10 +47,22 @@ class Listening:
                 continue
             if isinstance(answer, Awaitable):
                 if self._tasks is None:
-                    _discard(answer)
+                    if self._waits:
+                        self._waiting.append((event, listeners, answer))
+                    else:
+                        _discard(answer)
                     continue
                 self._running += 1
                 self._tasks.start_soon(self.run, event, listeners, answer)
+
+    async def run_waiting(self) -> None:
+        """Awaits the listeners that had no task group to run in, one after the other."""
+        waiting, self._waiting = self._waiting, []
+        for event, listeners, answer in waiting:
+            try:
+                await answer
+            except Exception as error:  # noqa: BLE001 - user code must not end the subscription
+                self._raised(event, listeners, error)
 
     async def emit_and_wait(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
         """The same for an event after the last task: coroutine listeners are awaited here."""

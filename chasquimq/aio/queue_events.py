@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 import anyio
@@ -80,7 +80,7 @@ class QueueEvents(EventsFace):
         self._background: anyio.CancelScope | None = None
         self._feed = Feed()
         self._fed = TaskParking()
-        self._listening = Listening()
+        self._listening = Listening(waits=True)
 
     async def run(self) -> None:
         """Reads and calls listeners until ``close()``. Where a background task reads already, it waits for that."""
@@ -163,6 +163,8 @@ class QueueEvents(EventsFace):
                 connection = self._connection
                 if connection is None or connection.is_closed:
                     connection = self._connection = await self._client.dedicated()
+                if self._is_closed:
+                    return
                 await self._read_from(connection)
                 self._failures = 0
             except ChasquiError as error:
@@ -175,10 +177,19 @@ class QueueEvents(EventsFace):
     async def _read_from(self, connection: Connection) -> None:
         found = await run_on(connection, self._subscription.read())
         check = self._subscription.check(found)
-        gap = None if check is None else await run_on(connection, check)
-        for event in found if gap is None else [gap, *found]:
+        try:
+            gap = None if check is None else await run_on(connection, check)
+        except ChasquiError:
+            # The place has moved behind these events already: they are delivered, whatever becomes of the check.
+            await self._deliver(found)
+            raise
+        await self._deliver(found if gap is None else [gap, *found])
+
+    async def _deliver(self, found: Sequence[QueueEvent]) -> None:
+        for event in found:
             self._feed.put(event)
             self._tell(event)
+        await self._listening.run_waiting()
 
     async def _survive(self, error: ChasquiError) -> None:
         self._failures += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from chasquimq._core.events_face import EventsFace
@@ -172,8 +172,16 @@ class QueueEvents(EventsFace):
     def _read_from(self, connection: BlockingConnection) -> None:
         found = run_on(connection, self._subscription.read())
         check = self._subscription.check(found)
-        gap = None if check is None else run_on(connection, check)
-        for event in found if gap is None else [gap, *found]:
+        try:
+            gap = None if check is None else run_on(connection, check)
+        except ChasquiError:
+            # The place has moved behind these events already: they are delivered, whatever becomes of the check.
+            self._deliver(found)
+            raise
+        self._deliver(found if gap is None else [gap, *found])
+
+    def _deliver(self, found: Sequence[QueueEvent]) -> None:
+        for event in found:
             self._feed.put(event)
             self._tell(event)
 

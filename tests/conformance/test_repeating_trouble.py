@@ -39,10 +39,6 @@ BAD: dict[str, Callable[[World], Any]] = {
     "a cron of another dialect": hash_of(pattern={"Cron": ["H * * * *", None]}),
     "an interval of zero": hash_of(pattern={"Every": [0]}),
     "a retry that no job can carry": hash_of(retry=[-1, None]),
-    "a count that is no number": lambda world: (
-        hash_of()(world),
-        world.admin.hset(world.key("repeat:spec:bad"), "fired", "x"),
-    ),
 }
 
 
@@ -65,9 +61,10 @@ async def test_a_bad_spec_rests_and_the_others_go_on(world: World, bad: str) -> 
         rested = score(world, "bad")
         assert rested is not None, "a newer program may understand it"
         assert rested > world.server_ms()
-        assert told
+        await world.until(lambda: told)
         assert all(isinstance(error, PayloadDecodeError | ServerReplyError) for error in told)
-        assert [meta.key for meta in await queue.get_repeatable_jobs() if meta.key != "bad"] == []
+        await queue.add("good", 1, repeat={"every": 3_600_000})
+        assert "good::every:3600000" in [meta.key for meta in await queue.get_repeatable_jobs()]
 
 
 @pytest.mark.parametrize("bad", ["garbage", "another program's key", "a retry that no job can carry"])

@@ -263,6 +263,14 @@ def test_another_programs_key_in_the_way_of_the_jobs_loses_no_fire(place):
     assert fire(place, "job-1") == [1, 0]
 
 
+@pytest.mark.parametrize("limit", [0, 5])
+def test_a_count_that_is_no_number_begins_at_zero(place, limit):
+    upsert(place)
+    place.client.hset(place.keys.repeat_spec("k"), "fired", "x")
+    assert fire(place, "job-1", limit=limit) == [1, 0]
+    assert (score(place), fields(place)[b"fired"]) == (NEXT, b"1")
+
+
 def test_another_programs_key_in_place_of_a_spec_is_told(place):
     upsert(place)
     place.client.set(place.keys.repeat_spec("k"), "not ours", ex=100)

@@ -9,7 +9,7 @@ if redis.call('ZSCORE', KEYS[2], ARGV[1]) ~= ARGV[2] or redis.call('HGET', KEYS[
   return {-1, 0}
 end
 local limit = tonumber(ARGV[5])
-local fired = tonumber(redis.call('HGET', KEYS[3], 'fired') or '0')
+local fired = tonumber(redis.call('HGET', KEYS[3], 'fired') or '0') or 0
 local added = 0
 for index = 6, #ARGV, 2 do
   if limit > 0 and fired + added >= limit then
@@ -23,7 +23,7 @@ for index = 6, #ARGV, 2 do
   added = added + 1
 end
 if added > 0 then
-  redis.call('HINCRBY', KEYS[3], 'fired', added)
+  redis.call('HSET', KEYS[3], 'fired', fired + added) -- not HINCRBY: nothing may fail after the first job was added
 end
 if ARGV[4] == '' or (limit > 0 and fired + added >= limit) then
   redis.call('ZREM', KEYS[2], ARGV[1])
