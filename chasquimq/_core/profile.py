@@ -13,26 +13,25 @@ from chasquimq.errors import UnsupportedServerError
 
 __all__ = ["FALLBACK_PROFILE", "PROBED_COMMANDS", "ServerProfile", "check_supported", "profile_of"]
 
-PROBED_COMMANDS = ("xackdel", "digest", "xcfgset", "xnack")
-"""Commands that came with the releases we tell apart: 8.2, 8.4, 8.6 and 8.8."""
+PROBED_COMMANDS = ("xackdel", "digest", "xcfgset")
+"""Commands that came with the releases we tell apart: 8.2, 8.4 and 8.6."""
 
-_SINCE = {"xackdel": (8, 2), "digest": (8, 4), "xcfgset": (8, 6), "xnack": (8, 8)}
+_SINCE = {"xackdel": (8, 2), "digest": (8, 4), "xcfgset": (8, 6)}
 _OLDEST = {"redis": (7, 0), "valkey": (8, 0)}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProfile:
-    """The server's abilities; each picks one of two ways that have the same effect.
+    """The server's abilities; each picks one of two ways, in one atomic step either way.
 
     =============  =====  =======================================  ============================
-    ability        Redis  newest path                              fallback (one atomic script)
+    ability        Redis  newest path                              fallback
     =============  =====  =======================================  ============================
     has_xackdel    8.2    acknowledge and delete: ``XACKDEL``      ``XACK`` + ``XDEL``
     has_claim      8.4    take over idle entries while reading:    ``XAUTOCLAIM`` beside the
                           ``XREADGROUP … CLAIM``                   read
-    has_idmp       8.6    retry-safe immediate add:                marker key + ``XADD``
-                          ``XADD … IDMP``
-    has_xnack      8.8    hand an entry back: ``XNACK``            ``XCLAIM … IDLE … JUSTID``
+    has_idmp       8.6    lone add that may be sent again:         plain ``XADD``, not sent
+                          ``XADD … IDMP``                          again
     =============  =====  =======================================  ============================
 
     ``server`` and ``version`` are for people; ``"unknown"`` and ``""`` where the server did not tell.
@@ -43,15 +42,13 @@ class ServerProfile:
     has_xackdel: bool = False
     has_claim: bool = False
     has_idmp: bool = False
-    has_xnack: bool = False
 
     def describe(self) -> str:
         """One line for logs and the command line."""
         paths = (
             f"acknowledge by {'XACKDEL' if self.has_xackdel else 'script'}",
             f"take over by {'XREADGROUP CLAIM' if self.has_claim else 'XAUTOCLAIM'}",
-            f"deduplicate by {'XADD IDMP' if self.has_idmp else 'marker key'}",
-            f"hand back by {'XNACK' if self.has_xnack else 'XCLAIM'}",
+            f"resend a lone add {'by XADD IDMP' if self.has_idmp else 'never'}",
         )
         return f"{self.server} {self.version or '(version unknown)'}: {', '.join(paths)}"
 
@@ -71,7 +68,6 @@ def profile_of(server: str, version: str, commands: Collection[str] | None) -> S
         has_xackdel="xackdel" in commands,
         has_claim="digest" in commands,
         has_idmp="xcfgset" in commands,
-        has_xnack="xnack" in commands,
     )
 
 

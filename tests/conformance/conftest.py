@@ -84,8 +84,11 @@ def _every_test_ends() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + THREADS_GO_S
-    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("chasquimq-")]:
+    while left := [
+        thread.name for thread in threading.enumerate() if thread.name.startswith("chasquimq-") and thread not in before
+    ]:
         assert time.monotonic() < deadline, f"threads left {THREADS_GO_S:.0f} s after the test: {left}"
         time.sleep(0.005)

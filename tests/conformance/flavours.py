@@ -209,7 +209,11 @@ class AioFlavour:
         return handler
 
     def run(self, test: Step[T]) -> T:
-        return anyio.run(test, backend=self._backend, backend_options=self._options)
+        async def bounded() -> T:
+            with anyio.fail_after(2 * PATIENCE_S):
+                return await test()
+
+        return anyio.run(bounded, backend=self._backend, backend_options=self._options)
 
     def gate(self) -> Any:
         return AnyioGate()

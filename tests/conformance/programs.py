@@ -126,7 +126,7 @@ def main(form: str, url: str, queue: str, given: str) -> None:
         await worker.run(**run_options)
 
     try:
-        flavour.run(run)
+        flavour.run(run)  # at most 40 s on an event loop; no test needs a worker for longer
     except KeyboardInterrupt:
         say("interrupted")
         raise

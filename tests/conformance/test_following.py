@@ -183,10 +183,9 @@ async def test_listeners_may_be_coroutine_functions(world: World, scoped: bool) 
     ids=["mapping", "text", "zero", "none", "long", "bytes"],
 )
 async def test_a_short_return_value_is_shown(world: World, value: Any, shown: Any) -> None:
-    async with world.queue() as queue, follow(world) as following:
-        async with world.worker(handle):
-            await queue.add("fine", value)
-            active, completed = await take(following, 2)
+    async with world.queue() as queue, follow(world) as following, world.worker(handle):
+        await queue.add("fine", value)
+        active, completed = await take(following, 2)
     assert (type(active), type(completed)) == (events.Active, events.Completed)
     assert completed.returnvalue == shown
     assert type(completed.returnvalue) is type(shown)

@@ -93,11 +93,11 @@ def test_f07_f08_a_late_success_is_refused(
 
 
 def test_f08_a_late_failure_schedules_nothing(
-    queue: Queue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
+    queue: Queue, workers: Workers, ledger: Ledger, state: QueueState
 ) -> None:
     """The first run fails and comes too late, the owner's run is the one that counts: one retry, not two."""
     data = {"wait_ms": 2_500, "fails": 1}
-    paused, owner = lose_a_lease(queue, workers, ledger, flavour, data)
+    paused, owner = lose_a_lease(queue, workers, ledger, "trio", data)
     ledger.wait_for_ends(1)
     wait_until(state.is_empty, "acknowledged")
     assert stays(state.is_empty, seconds=0.5)
@@ -108,10 +108,10 @@ def test_f08_a_late_failure_schedules_nothing(
 
 
 def test_f07_jobs_that_waited_out_a_pause_are_not_started(
-    queue: Queue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
+    queue: Queue, workers: Workers, ledger: Ledger, state: QueueState
 ) -> None:
     """After a pause beyond the lease, what had been fetched belongs to others: it is not run twice."""
-    paused = workers.start(flavour, lease_ms=LEASE_MS, concurrency=1)
+    paused = workers.start("asyncio", lease_ms=LEASE_MS, concurrency=1)
     total = queue.add_bulk(
         [*[("fast", {})] * 1_000, ("slow", {"wait_ms": 1_000}), *[("tail", {})] * 100], return_jobs=False
     )

@@ -67,7 +67,7 @@ def test_f20_workers_wait_for_a_server_that_is_away_for_long(
     ledger.wait_for_starts(6)
     durable_server.kill()
     ledger.wait_for_ends(6)
-    time.sleep(3)  # the length of the outage is what is tested
+    time.sleep(2)  # the length of the outage is what is tested
     assert all(worker.is_alive for worker in fleet)
     durable_server.start()
     wait_until(state.is_empty, "the ends are written late")

@@ -277,7 +277,6 @@ def test_profiles_of_real_servers(name: str) -> None:
         client.close()
     abilities = (profile.server, profile.has_xackdel, profile.has_claim, profile.has_idmp)
     assert abilities == EXPECTED[name]
-    assert not profile.has_xnack
 
 
 def test_an_old_server_is_refused(form: Form, peer: Any) -> None:

@@ -43,7 +43,7 @@ def conclude(steps: HandshakeSteps, replies: list[Any]) -> Handshake:
     return result
 
 
-PROBE = ["COMMAND", "INFO", "xackdel", "digest", "xcfgset", "xnack"]
+PROBE = ["COMMAND", "INFO", "xackdel", "digest", "xcfgset"]
 
 
 def test_the_shortest() -> None:
@@ -73,7 +73,6 @@ def test_without_the_right_to_probe() -> None:
     next(steps)
     result = conclude(steps, [HELLO, ReplyError("NOPERM no permissions to run the 'command|info' command")])
     assert result.profile.has_idmp
-    assert not result.profile.has_xnack
 
 
 def test_without_hello() -> None:
