@@ -14,7 +14,7 @@ from chasquimq.errors import UnsupportedServerError
 
 def test_the_commands_decide() -> None:
     assert profile_of("redis", "9.9.9", []) == ServerProfile("redis", "9.9.9")
-    assert profile_of("x", "", PROBED_COMMANDS) == ServerProfile("x", "", True, True, True, True)
+    assert profile_of("x", "", PROBED_COMMANDS) == ServerProfile("x", "", True, True, True)
     assert profile_of("redis", "8.2", ["xackdel"]) == ServerProfile("redis", "8.2", has_xackdel=True)
 
 
