@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test demo lint types format bench wheels clean
+.PHONY: help env servers test demo lint types format bench micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -74,8 +74,11 @@ format: env ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only -q $(wildcard $(CODE))
 	@$(BIN)/ruff format $(wildcard $(CODE))
 
-bench: env ## the benchmarks (BENCH_ARGS="...")
+bench: servers micro ## the benchmarks: single functions, then whole scenarios beside their floors (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+micro: env ## the benchmarks of single functions, compiled and pure
+	@$(BIN)/python -m pytest -p benchmark benchmarks/micro -q --benchmark-columns=min,median,iqr --benchmark-sort=name
 
 wheels: env ## sdist, wheel for this Python, and the pure-Python wheel, into dist
 	@rm -rf dist build

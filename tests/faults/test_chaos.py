@@ -19,7 +19,7 @@ from .processes import FLAVOURS, Workers
 from .state import QueueState
 
 SEED = int(os.environ.get("CHASQUIMQ_CHAOS_SEED", "20"))
-SECONDS = float(os.environ.get("CHASQUIMQ_CHAOS_SECONDS", "11"))
+SECONDS = float(os.environ.get("CHASQUIMQ_CHAOS_SECONDS", "9"))
 FORMS = (*FLAVOURS, "asyncio+thread", "trio+thread")
 
 
