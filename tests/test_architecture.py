@@ -153,7 +153,12 @@ def test_a_synchronous_program_loads_no_event_loop_and_no_other_client(statement
 
 def test_an_asynchronous_program_loads_no_loop_that_it_does_not_run():
     unwanted = {"trio", "uvloop", "redis", "croniter", "dateutil", "chasquimq.embedded"}
-    assert loaded_by("import chasquimq.aio") & unwanted == set()
+    assert loaded_by("from chasquimq.aio import Queue, QueueEvents, Worker") & unwanted == set()
+
+
+def test_an_asynchronous_program_loads_nothing_of_the_synchronous_form():
+    loaded = loaded_by("from chasquimq.aio import Consumer, Producer, Queue, QueueEvents, Scheduler, Worker")
+    assert not {name for name in loaded if name.startswith("chasquimq.sync")}
 
 
 # -- the house -------------------------------------------------------------------------------------------------
