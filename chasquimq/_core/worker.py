@@ -33,10 +33,13 @@ from chasquimq._core.worker_settings import WorkerSettings
 from chasquimq._fast import Entry, JobState, begin_job, decode_payload, encode_payload, end_job, take_in
 from chasquimq.errors import LeaseLostError, PayloadEncodeError
 
-__all__ = ["WorkerCore"]
+__all__ = ["REAP_INTERVAL_MS", "WorkerCore"]
 
 logger = logging.getLogger("chasquimq.worker")
 
+DEAD_CONSUMER_MS = 600_000
+"""A living worker that holds no entry asks for some every few seconds; one that holds some is never touched."""
+REAP_INTERVAL_MS = 300_000
 MAX_EVENT_VALUE_CHARACTERS = 1_000
 """A longer return value is not written into the events stream; ``store_results`` keeps it."""
 HANDED_BACK_IDLE_MS = 86_400_000
@@ -275,6 +278,19 @@ class WorkerCore(Generic[JobT]):
         """A run was ended before its time: the job can be handed back, and this delivery counts."""
         self._given_up.append(entry.entry_id)
         self.book.drop(entry.entry_id)
+
+    def reap(self, profile: ServerProfile) -> Call[int]:
+        """Deletes the consumers of workers that died long ago; the result is how many."""
+        script = load_script("reap_consumers", profile)
+        keys = [self.keys.stream]
+        arguments: list[Argument] = [GROUP, self.settings.consumer, HANDED_BACK, DEAD_CONSUMER_MS]
+        return Call(
+            "worker.reap",
+            script.evalsha(keys, arguments),
+            single("worker.reap", int),
+            idempotent=True,
+            eval_form=lambda _: script.eval(keys, arguments),
+        )
 
     def release_locks(self, profile: ServerProfile) -> list[Call[int]]:
         """Gives the leader locks up, so that another worker leads at once."""

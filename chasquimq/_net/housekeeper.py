@@ -22,7 +22,7 @@ from chasquimq._core.clock import Clock
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
 from chasquimq._core.reconnect import worker_delay_ms
-from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker import REAP_INTERVAL_MS, WorkerCore
 from chasquimq._fast import pack_command
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.scheduling import fire_due, run_on
@@ -58,6 +58,7 @@ class Housekeeper:
         self._listener: BlockingConnection | None = None
         self._is_listening = False
         self._cannot_listen = False
+        self._reap_at = clock.monotonic_ms() + REAP_INTERVAL_MS * random.random()  # noqa: S311 - not all at once
         self._was_answered = False
         """Whether the server did what the last round asked for; a round that asks for nothing proves nothing."""
         self._thread = threading.Thread(target=self._run, name="chasquimq-housekeeper", daemon=True)
@@ -112,6 +113,9 @@ class Housekeeper:
         self._renew(connection)
         now = self._clock.monotonic_ms()
         until = now + self._core.book.renewal_interval_ms / 2
+        if now >= self._reap_at:
+            self._reap_at = now + REAP_INTERVAL_MS * (0.5 + random.random())  # noqa: S311 - not all at once
+            run_on(connection, self._core.reap(connection.profile))
         if self._leads:
             if promoter.next_at <= now:
                 self._promote(connection)

@@ -26,12 +26,13 @@ THEIR_TICK = {"run_scheduler": True, "scheduler_tick_ms": 100}
 
 # What the driver has no word for.
 SCRIPT = """
-import asyncio, chasquimq, json, sys
+import asyncio, chasquimq, json, os, sys
 async def main(url, queue, method, argument):
     answer = await getattr(chasquimq.Queue(queue, redis_url=url), method)(json.loads(argument))
     if isinstance(answer, list):
         answer = [[m.key, m.job_name, m.pattern.to_dict(), m.next_fire_ms, m.limit, m.end_before_ms] for m in answer]
     print(json.dumps(answer), flush=True)
+    os._exit(0)  # its native threads are not waited for
 asyncio.run(main(*sys.argv[1:]))
 """
 

@@ -17,7 +17,9 @@ VARIANTS = {
 
 EVERY_SCRIPT = pytest.mark.parametrize("name", sorted(SCRIPTS))
 EVERY_INCLUDE = pytest.mark.parametrize("name", sorted(INCLUDES))
-CALL = re.compile(r"redis\.p?call\(\s*'(\w+)'\s*(?:,\s*'(?:DELCONSUMER|CREATE)'\s*)?(?:,\s*([^,()]+(?:\([^)]*\))?))?")
+CALL = re.compile(
+    r"redis\.p?call\(\s*'(\w+)'\s*(?:,\s*'(?:DELCONSUMER|CREATE|CONSUMERS)'\s*)?(?:,\s*([^,()]+(?:\([^)]*\))?))?"
+)
 
 
 def header(text):

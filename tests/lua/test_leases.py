@@ -273,3 +273,29 @@ def test_handing_back_without_the_group_says_so(place):
 
 def test_the_forms_differ_in_nothing_but_the_command(place):
     assert place.profile.has_xackdel is (place.profile == XACKDEL)
+
+
+# -- burying the dead ------------------------------------------------------------------------------------------
+
+
+def reap(place, idle=0):
+    return place.run("reap_consumers", [place.keys.stream], GROUP, "me", HANDED_BACK, idle)
+
+
+def consumers(place):
+    return {consumer["name"] for consumer in place.client.xinfo_consumers(place.keys.stream, GROUP)}
+
+
+def test_names_that_nobody_reads_as_any_more_go_and_those_with_entries_stay(place):
+    place.group()
+    for name in ("me", HANDED_BACK, "dead", "alive"):
+        place.client.xgroup_createconsumer(place.keys.stream, GROUP, name)
+    place.delivered(consumer="owner")
+    assert reap(place, idle=DAY) == 0, "they have all been seen lately"
+    assert reap(place) == 2
+    assert consumers(place) == {b"me", HANDED_BACK, b"owner"}
+    assert reap(place) == 0
+
+
+def test_without_a_group_there_is_nobody_to_bury(place):
+    assert reap(place) == 0

@@ -181,13 +181,20 @@ def test_promoting_works_on_a_full_server(place):
     assert (len(place.stream()), len(place.dlq()), place.delayed()) == (1, 1, {})
 
 
-@pytest.mark.parametrize(("target", "due"), [("stream", member(1)), ("dlq", b"x")])
-def test_another_programs_key_in_the_way_loses_no_job(place, target, due):
-    schedule(place, due)
-    place.client.set(getattr(place.keys, target), "not ours", ex=100)
+def test_another_programs_key_in_the_way_loses_no_job(place):
+    schedule(place, member(1))
+    place.client.set(place.keys.stream, "not ours", ex=100)
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         promote(place)
-    assert list(place.delayed()) == [due]
-    place.client.delete(getattr(place.keys, target))
+    assert list(place.delayed()) == [member(1)]
+    place.client.delete(place.keys.stream)
     promote(place)
-    assert len(place.stream()) + len(place.dlq()) == 1
+    assert len(place.stream()) == 1
+
+
+def test_a_malformed_member_that_cannot_be_put_aside_rests_and_the_others_go_on(place):
+    schedule(place, b"x", member(1))
+    place.client.set(place.keys.dlq, "not ours", ex=100)
+    assert promote(place)[3:] == [1, b"job-1"]
+    assert list(place.delayed()) == [b"x"]
+    assert promote(place)[3:] == [0]
