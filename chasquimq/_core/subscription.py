@@ -42,7 +42,8 @@ class Subscription:
         self._block_ms = 10_000 if timeout is None else max(1, duration_ms("blocking_timeout", timeout))
         self._stream = keys.events
         self.last_id = last
-        self._may_have_gap = False
+        # Whoever goes on behind an event that was read before may come back after it was trimmed.
+        self._may_have_gap = last not in ("$", "0", "0-0")
 
     @property
     def is_placed(self) -> bool:

@@ -17,6 +17,8 @@ import pytest
 import redis
 
 from chasquimq import MissedFires
+from chasquimq._core.keys import QueueKeys
+from chasquimq._core.scheduler import Scheduling
 from chasquimq._fast import wall_ms
 from chasquimq._net.clock import SystemClock
 from tests.conformance.programs import WorkerProcess
@@ -92,28 +94,39 @@ def everybody_leads(client: redis.Redis, lock: str) -> Iterator[None]:
         thief.join()
 
 
+@pytest.fixture
+def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All schedulers of this process have one name, so that each of them leads all the time."""
+    begin = Scheduling.__init__
+
+    def with_one_name(self: Scheduling, keys: QueueKeys, holder: bytes, **options: Any) -> None:
+        begin(self, keys, b"s-everybody", **options)
+
+    monkeypatch.setattr(Scheduling, "__init__", with_one_name)
+
+
+@pytest.mark.usefixtures("no_lock")
 @pytest.mark.parametrize("leaders", [2, 5, 10])
 async def test_any_number_of_leaders_fires_each_window_once(world: World, leaders: int) -> None:
-    """They all believe to lead, all the time: no lock holds them back."""
+    """They wake up at the same time and read the same: only the script that compares holds them back."""
     runs = Runs()
     first = await store(world)
-    with everybody_leads(world.admin, world.key("scheduler:lock")):
-        async with contextlib.AsyncExitStack() as fleet:
-            for number in range(leaders):
-                worker = world.worker(runs.handle, name=f"w-{number}", concurrency=2, **TICK)
-                await fleet.enter_async_context(worker)
-            await fires_on(world, first, 20)
-            await end(world, runs, first)
+    async with contextlib.AsyncExitStack() as fleet:
+        for number in range(leaders):
+            worker = world.worker(runs.handle, name=f"w-{number}", concurrency=2, **TICK)
+            await fleet.enter_async_context(worker)
+        await fires_on(world, first, 20)
+        await end(world, runs, first)
 
 
+@pytest.mark.usefixtures("no_lock")
 async def test_specs_that_are_stored_again_all_the_time_lose_and_double_nothing(world: World) -> None:
     """Storing sets the next window anew; the count of past fires stays, and a scheduler that meets it steps back."""
     runs = Runs()
     async with world.queue() as queue, world.worker(runs.handle, **TICK), world.worker(runs.handle, **TICK):
-        with everybody_leads(world.admin, world.key("scheduler:lock")):
-            for _ in range(100):
-                await queue.add("tick", 1, repeat={"every": 5}, repeat_job_key="k")
-            await world.until(lambda: fired(world, "k") >= 20)
+        for _ in range(100):
+            await queue.add("tick", 1, repeat={"every": 5}, repeat_job_key="k")
+        await world.until(lambda: fired(world, "k") >= 20)
         with world.admin.pipeline(transaction=True) as last:
             last.hget(world.key("repeat:spec:k"), "fired")
             last.delete(world.key("repeat"), world.key("repeat:spec:k"))

@@ -29,6 +29,13 @@ def read(reader, *ids):
     return answer(reader.read(), [[KEYS.events, rows(*ids)]] if ids else None)
 
 
+def placed(at="7-3"):
+    """A reader that began where the stream ended."""
+    reader = subscription()
+    answer(reader.place(), rows(at))
+    return reader
+
+
 def many(start=1):
     return [f"{number}-0" for number in range(start, start + COUNT)]
 
@@ -119,13 +126,13 @@ def test_a_refused_read_keeps_the_place():
 
 
 def test_a_reader_that_keeps_up_asks_nothing_more():
-    reader = subscription("7-3")
+    reader = placed()
     assert reader.check(read(reader, "7-4")) is None
     assert reader.check(read(reader)) is None
 
 
 def test_after_an_interruption_the_last_event_must_still_be_there():
-    reader = subscription("7-3")
+    reader = placed()
     reader.was_interrupted()
     call = reader.check(read(reader, "9-0", "9-1"))
     assert command(call) == [b"XRANGE", KEYS.events, b"7-3", b"7-3"]
@@ -134,7 +141,7 @@ def test_after_an_interruption_the_last_event_must_still_be_there():
 
 
 def test_an_interruption_is_looked_into_once_and_when_there_is_something():
-    reader = subscription("7-3")
+    reader = placed()
     reader.was_interrupted()
     assert reader.check(read(reader)) is None
     assert reader.check(read(reader, "9-0")) is not None
@@ -142,11 +149,20 @@ def test_an_interruption_is_looked_into_once_and_when_there_is_something():
 
 
 def test_a_reader_that_lags_behind_is_told_too():
-    reader = subscription("7-3")
+    reader = placed()
     assert reader.check(read(reader, *many()[:-1])) is None
-    reader = subscription("0-5")
+    reader = placed("0-5")
     call = reader.check(read(reader, *many()))
     assert answer(call, []) == Gap(event_id="1-0", after="0-5")
+
+
+def test_going_on_behind_a_saved_id_asks_once_whether_it_is_still_there():
+    reader = subscription("7-3")
+    assert reader.check(read(reader)) is None
+    call = reader.check(read(reader, "9-0"))
+    assert command(call) == [b"XRANGE", KEYS.events, b"7-3", b"7-3"]
+    assert answer(call, []) == Gap(event_id="9-0", after="7-3")
+    assert reader.check(read(reader, "9-1")) is None
 
 
 @pytest.mark.parametrize("start", ["0", "0-0"])
@@ -158,7 +174,7 @@ def test_whoever_reads_all_that_is_there_misses_nothing(start):
 
 
 def test_a_failed_look_leaves_the_events_and_the_place_alone():
-    reader = subscription("7-3")
+    reader = placed()
     reader.was_interrupted()
     call = reader.check(read(reader, "9-0"))
     with pytest.raises(ServerReplyError):
