@@ -274,6 +274,12 @@ class WorkerCore(Generic[JobT]):
             count += 1
         return count
 
+    def broke(self, entry: Entry, error: Exception) -> None:
+        """Something of ours failed around a run: the job is let go, and runs again when its lease is over."""
+        logger.error("a fault in the worker around job %s; it will run again", entry.job_id, exc_info=error)
+        self.book.drop(entry.entry_id)
+        self._emit("error", error)
+
     def give_up(self, entry: Entry) -> None:
         """A run was ended before its time: the job can be handed back, and this delivery counts."""
         self._given_up.append(entry.entry_id)

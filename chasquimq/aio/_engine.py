@@ -230,20 +230,24 @@ class Engine:
                 continue
             if ready and not self._is_waking:
                 self._wake_consumer()
-            job = start(entry)
-            if job is not None:
-                try:
-                    result = await handle(job)
-                except BaseException as error:
-                    if self._is_cancelled(error):
-                        if self._in_threads is None:  # a thread goes on: its entry stays leased
-                            core.give_up(entry)
-                        raise
-                    fail(job, error)
-                else:
-                    complete(job, result)
-            elif self._reading_ends and self.is_drained:
-                self._progressed()
+            job = None
+            try:
+                job = start(entry)
+                if job is not None:
+                    try:
+                        result = await handle(job)
+                    except BaseException as error:
+                        if self._is_cancelled(error):
+                            if self._in_threads is None:  # a thread goes on: its entry stays leased
+                                core.give_up(entry)
+                            raise
+                        fail(job, error)
+                    else:
+                        complete(job, result)
+                elif self._reading_ends and self.is_drained:
+                    self._progressed()
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the worker
+                core.broke(entry, error)
             if ended:
                 ended.unpark()
             if acks_each:

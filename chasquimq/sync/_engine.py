@@ -190,16 +190,19 @@ class Engine:
                 continue
             if ready and not self._is_waking:
                 self._wake_consumer()
-            job = start(entry)
-            if job is not None:
-                try:
-                    result = processor(job)
-                except BaseException as error:  # noqa: BLE001 - SystemExit of user code too: the job failed, we live
-                    fail(job, error)
-                else:
-                    complete(job, result)
-            elif self._reading_ends.is_set() and self.is_drained:
-                self._progressed()
+            try:
+                job = start(entry)
+                if job is not None:
+                    try:
+                        result = processor(job)
+                    except BaseException as error:  # noqa: BLE001 - SystemExit of user code too: we live
+                        fail(job, error)
+                    else:
+                        complete(job, result)
+                elif self._reading_ends.is_set() and self.is_drained:
+                    self._progressed()
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the thread
+                core.broke(entry, error)
             if ended:
                 ended.unpark()
             if acks_each:
