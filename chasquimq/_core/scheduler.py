@@ -49,6 +49,7 @@ class Scheduling:
         self._keys = keys
         self._holder = holder
         self._tick_ms = tick_ms
+        self._woken = False
         self.leads = False
         self.is_idle = True
         """There are no specs, as far as this worker knows: ``peek`` instead of ``due``."""
@@ -72,8 +73,8 @@ class Scheduling:
     def due(self, profile: ServerProfile) -> Call[DueSpecs]:
         """Which specs are due; the answer goes to ``asked`` when they are dealt with."""
         script = load_script("due_repeatables", profile)
-        keys = [self._keys.repeat, self._keys.scheduler_lock]
-        arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH]
+        keys = [self._keys.repeat, self._keys.scheduler_lock, self._keys.scheduler_wake]
+        arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH, int(self._woken)]
         return Call(
             "scheduler.due",
             script.evalsha(keys, arguments),
@@ -84,11 +85,13 @@ class Scheduling:
 
     def wake(self) -> None:
         """Somebody has stored a spec that fires earlier than the others."""
+        self._woken = True
         self.is_idle = False
         self.next_at = float("-inf")
 
     def asked(self, result: DueSpecs, now_ms: float) -> None:
         """Sets ``next_at``: at the next fire, at the latest after a poll for specs that nobody told us of."""
+        self._woken = False
         self.leads = result.leads
         self.is_idle = result.leads and not result.due and result.later_ms < 0
         if result.due:

@@ -13,10 +13,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HandlerThreads", "Outcome"]
+__all__ = ["HandlerThreads", "Outcome", "outcome_of"]
 
 Outcome = tuple[Any, BaseException | None]
 """What a function returned, or what it raised."""
+
+
+def outcome_of(function: Callable[..., Any], argument: Any) -> Outcome:
+    """Calls the function and tells what came of it, without raising."""
+    try:
+        return function(argument), None
+    except BaseException as error:  # noqa: BLE001 - user code; the outcome says it all
+        return None, error
 
 
 class HandlerThreads:
@@ -33,10 +41,7 @@ class HandlerThreads:
         context = contextvars.copy_context()
 
         def work() -> None:
-            try:
-                outcome: Outcome = context.run(function, argument), None
-            except BaseException as error:  # noqa: BLE001 - user code; the outcome says it all
-                outcome = None, error
+            outcome: Outcome = context.run(outcome_of, function, argument)
             with self._guard:
                 self._idle += 1
             done(outcome)

@@ -74,7 +74,9 @@ class Engine:
         self._clock = clock
         self._report = report
         self._progressed = progressed
-        self._in_threads = None if is_coroutine_function(processor) else ThreadedHandler(processor)
+        self._in_threads = (
+            None if is_coroutine_function(processor) else ThreadedHandler(processor, core.settings.concurrency)
+        )
         self._handle = self._in_threads or processor
         self._tasks: anyio.abc.TaskGroup | None = None
         self._all_ended: anyio.Event | None = None

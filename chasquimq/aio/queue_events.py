@@ -80,6 +80,7 @@ class QueueEvents(EventsFace):
         self._background: anyio.CancelScope | None = None
         self._feed = Feed()
         self._fed = TaskParking()
+        self._closing = TaskParking()
         self._listening = Listening(waits=True)
 
     async def run(self) -> None:
@@ -116,6 +117,7 @@ class QueueEvents(EventsFace):
         if self._background is not None:
             self._background.cancel()
         self._fed.unpark_all()
+        self._closing.unpark_all()
         with anyio.CancelScope(shield=True):
             await self._client.close()
 
@@ -199,7 +201,8 @@ class QueueEvents(EventsFace):
         if self._failures == 1:
             logger.warning("%s", error)
             self._call("error", error)
-        await anyio.sleep(worker_delay_ms(self._failures, random.random()) / 1000)  # noqa: S311 - jitter
+        with anyio.move_on_after(worker_delay_ms(self._failures, random.random()) / 1000):  # noqa: S311 - jitter
+            await self._closing.park(lambda: self._is_closed)
 
     def _call(self, name: str, *arguments: Any) -> None:
         self._listening.emit(name, self._listeners, arguments)
