@@ -165,8 +165,8 @@ def scheduling():
 def test_what_is_due_is_asked_by_one_script_under_the_lock(scheduling, profile):
     call = scheduling.due(profile)
     keys, arguments = scripted(command(call), "due_repeatables", profile)
-    assert keys == [KEYS.repeat, KEYS.scheduler_lock]
-    assert arguments == [b"s-1", b"%d" % LOCK_TTL_S, b"%d" % BATCH]
+    assert keys == [KEYS.repeat, KEYS.scheduler_lock, KEYS.scheduler_wake]
+    assert arguments == [b"s-1", b"%d" % LOCK_TTL_S, b"%d" % BATCH, b"0"]
     assert call.idempotent
     assert commands(call.eval_form(0))[0][2:] == command(call)[2:]
 
