@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,13 +77,15 @@ async def test_an_earlier_job_added_later_wakes_the_promoter(world: World) -> No
         ran.append((job.data, world.server_ms()))
 
     async with world.queue() as queue, world.worker(handle):
+        await world.flavour.sleep(0.2)  # the worker has looked and found nothing; its next slow look is 2 s away
+        begun = time.monotonic()
         await queue.add("w", "far", delay=3_600_000)
         await world.until(lambda: world.admin.exists(world.key("promoter:lock")))
+        assert time.monotonic() - begun < 1.5
         await queue.add("w", "near", delay=100)
         due = min(score for _, score in world.delayed())
         await world.until(lambda: ran)
     ((data, at),) = ran
-    # Without the wake-up it would be found by the slow poll, 1.5 s.
     assert (data, due <= at < due + 1000) == ("near", True)
 
 
