@@ -96,14 +96,14 @@ def ask_to_stop(control: Path) -> None:
         time.sleep(POLL_S)
 
 
-def remove_traces(control: Path, data: Path, *, temporary: bool) -> None:
-    """After the server's end: remove the socket, its own folder if it had one, and temporary data."""
-    path = read_socket_path(control)
+def remove_traces(control: Path, data: Path, path: Path | None, *, temporary: bool) -> None:
+    """After the server's end: remove its socket, the socket's own folder if it had one, and temporary data."""
     if path is not None:
         path.unlink(missing_ok=True)
         if path.parent != control:
             shutil.rmtree(path.parent, ignore_errors=True)
-        (control / "socket").unlink(missing_ok=True)
+        if read_socket_path(control) == path:
+            (control / "socket").unlink(missing_ok=True)
     if temporary:
         shutil.rmtree(data, ignore_errors=True)
 
@@ -114,7 +114,8 @@ def choose_socket_path(control: Path) -> Path:
     if before is not None and before.parent.is_dir():
         # The path of a server that was killed: clients that still use it find the next one there.
         return before
-    path = control / "redis.sock"
+    # A name of its own: a server whose folder was deleted removes its socket when it ends, whoever listens there then.
+    path = control / f"redis-{os.urandom(4).hex()}.sock"
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         name = "chasquimq-" + os.urandom(6).hex()
         folder = Path(os.environ.get("TMPDIR") or "/tmp", name)  # noqa: S108 (made below, for us alone)
@@ -134,6 +135,8 @@ class Watcher:
         self.executable = executable
         self.temporary = temporary
         self.pid: int | None = None
+        self.socket_path: Path | None = None
+        """Where the server that this watcher started listens; None for one that it adopted."""
         self._gave_up = False
         self._short_lives = 0
         self._waiting = False
@@ -163,7 +166,8 @@ class Watcher:
                 self._spawn()
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._stop()
-        remove_traces(self.control, self.data, temporary=self.temporary)
+        path = self.socket_path or read_socket_path(self.control)
+        remove_traces(self.control, self.data, path, temporary=self.temporary)
 
     def _wait_until_deserted(self, users: int) -> None:
         """Block until no user is left; raises ServerEnded if the server ends before."""
@@ -219,7 +223,7 @@ class Watcher:
         if not try_lock(lock):
             os.close(lock)
             return
-        path = choose_socket_path(self.control)
+        path = self.socket_path = choose_socket_path(self.control)
         partial = self.control / "socket.partial"
         partial.write_text(str(path), encoding="utf-8", errors="surrogateescape")
         partial.replace(self.control / "socket")

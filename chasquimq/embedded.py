@@ -144,8 +144,9 @@ class _Share:
             fd = watch.open_lock(self.control, "users")
             try:
                 if watch.try_lock(fd) and not watch.is_held(self.control, "watcher"):
+                    path = watch.read_socket_path(self.control)
                     watch.ask_to_stop(self.control)
-                    watch.remove_traces(self.control, self.data, temporary=self.key is None)
+                    watch.remove_traces(self.control, self.data, path, temporary=self.key is None)
             finally:
                 os.close(fd)
 
