@@ -276,7 +276,7 @@ def test_a_server_that_does_not_start(home: Path, tmp_path: Path, monkeypatch: p
     )
     program.chmod(0o755)
     monkeypatch.setenv(embedded.OVERRIDE, str(program))
-    with pytest.raises(EmbeddedServerError, match="did not start.*no luck today"):
+    with pytest.raises(EmbeddedServerError, match=r"did not start.*no luck today"):
         embedded.acquire(str(home))
     # The temporary server of this process may run already, so another process is to start one.
     run = subprocess.run(
