@@ -120,9 +120,11 @@ def stored_result(keys: QueueKeys, job_id: str) -> Call[Any]:
     )
 
 
-def _entries(reply: list[Any]) -> list[DlqEntry]:
+def _entries(reply: list[Any] | None) -> list[DlqEntry]:
+    # XRANGE with COUNT 0 answers nil, not an empty list.
     return [
-        DlqEntry(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in reply
+        DlqEntry(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
+        for entry_id, fields in reply or ()
     ]
 
 
