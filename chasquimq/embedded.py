@@ -125,9 +125,12 @@ class _Share:
             fcntl.flock(self._users_fd, fcntl.LOCK_SH)
             if before >= 0:
                 os.close(before)
-            if not watch.is_held(self.control, "watcher"):
-                self._start_watcher(find_executable())
-            self._wait_until_ready()
+            if self._is_watched_and_ready():
+                return
+            # No watcher, or one that was killed in this very moment.
+            self._start_watcher(find_executable())
+            if not self._is_watched_and_ready():
+                raise self._not_started("")
 
     def leave(self) -> None:
         """Stop being a user. A forked child's copy of the lock, if there is one, keeps the server up."""
@@ -200,25 +203,28 @@ class _Share:
             ) from error
         starter.wait()
 
-    def _wait_until_ready(self) -> None:
+    def _is_watched_and_ready(self) -> bool:
+        """Wait for a server that a watcher looks after; False as soon as nobody does."""
         deadline = time.monotonic() + START_S
-        while True:
-            watched = watch.is_held(self.control, "watcher")
+        while watch.is_held(self.control, "watcher"):
             path = watch.read_socket_path(self.control)
             reply = watch.ask(path, b"PING") if path else b""
             if path and reply.startswith(b"+PONG"):
                 self.socket_path = str(path)
-                return
+                return True
             if reply.startswith(b"-LOADING"):
                 deadline = time.monotonic() + START_S
-            elif not watched or time.monotonic() > deadline:
-                raise EmbeddedServerError(
-                    f"The embedded server for {str(self.data)!r} did not start"
-                    f"{f' within {START_S:.0f} seconds' if watched else ''}, so nothing can connect to it. "
-                    f"Its last words: {self._last_words()}. Mend what they tell, or start a Redis server "
-                    "yourself and connect to it by URL."
-                )
+            elif time.monotonic() > deadline:
+                raise self._not_started(f" within {START_S:.0f} seconds")
             time.sleep(watch.POLL_S)
+        return False
+
+    def _not_started(self, when: str) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"The embedded server for {str(self.data)!r} did not start{when}, so nothing can connect to it. "
+            f"Its last words: {self._last_words()}. Mend what they tell, or start a Redis server yourself and "
+            "connect to it by URL."
+        )
 
     def _last_words(self) -> str:
         try:
