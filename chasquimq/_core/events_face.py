@@ -75,7 +75,7 @@ class EventsFace:
         for named in (event, *aliases(event)):
             if isinstance(named, Drained):
                 self._call("drained", named.event_id)
-            elif self._listeners.has(named.event):
+            elif named.event in self._listeners.listened:
                 self._call(named.event, named, named.event_id)
 
     def _call(self, name: str, *arguments: Any) -> None:

@@ -64,10 +64,6 @@ class LeaseBook:
         """A lease that lasts beyond this time cannot have been taken over yet, with room for the way to the server."""
         return now_ms + self.lease_ms / 10
 
-    def has_begun_to_doubt(self, entry: Entry, now_ms: float) -> bool:
-        """Whether an entry must not be started any more: somebody else may already run it."""
-        return entry.lost or now_ms >= entry.lease_until
-
     def ids(self) -> list[bytes]:
         return list(self.held)
 

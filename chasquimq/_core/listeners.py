@@ -7,7 +7,7 @@ await and the other may not. Unknown event names are refused at registration: a 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeVar, overload
 
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
@@ -26,9 +26,8 @@ class Listeners:
         self._known = events
         self._lock = threading.Lock()
         self._listeners: dict[str, tuple[tuple[Callable[..., Any], bool], ...]] = {}
-
-    def has(self, event: str) -> bool:
-        return event in self._listeners
+        self.listened: Container[str] = self._listeners
+        """The events that somebody listens to, at any time."""
 
     @overload
     def add(self, event: str, listener: ListenerT, *, once: bool) -> ListenerT: ...

@@ -80,11 +80,8 @@ class RawJob(JobState):
 class OpaqueCore(WorkerCore[RawJob]):
     """A worker's core that hands payloads on and takes results as they are."""
 
-    def _decode(self, payload: bytes) -> bytes:
-        return payload
-
-    def _encode(self, result: Any) -> bytes:
-        return as_bytes("the handler's return value", result)
+    _decode = bytes
+    _encode = staticmethod(lambda result: as_bytes("the handler's return value", result))
 
 
 class OpaqueProducing(Producing):

@@ -1,6 +1,6 @@
 """Settling: the ends of jobs, gathered and written in batches.
 
-Consumers note what happened (``started``, ``completed``, ``failed``, ``refused``); the acker takes everything that
+Consumers note what happened (``starts``, ``completions``, ``failed``); the acker takes everything that
 has gathered, writes it in one go, and books the answers. While one batch is on its way the next one builds up, so
 the batches are as large as the traffic makes them and an idle worker writes at once. A batch that failed is put
 back whole: every command in it may be sent twice. Events come first in a batch and are the first thing to be
@@ -83,8 +83,10 @@ class Settlement:
         self._settings = settings
         self._book = book
         self._events_head = event_head(keys.events, settings.events_max_len)
-        self._started: deque[Entry] = deque()
-        self._completed: deque[Entry] = deque()
+        self.starts: deque[Entry] | None = deque() if settings.events else None
+        """Where starts are noted, if they are to be told."""
+        self.completions: deque[Entry] = deque()
+        """Where runs that ended well are noted."""
         self._failures: deque[Failure] = deque()
         self._drained_ms: int | None = None
         self._returnvalues: dict[bytes, str] = {}
@@ -94,15 +96,11 @@ class Settlement:
 
     # -- noting, by consumers; each is one atomic append -----------------------------------------------------------
 
-    def started(self, entry: Entry) -> None:
-        if self._settings.events:
-            self._started.append(entry)
-
     def completed(self, entry: Entry, returnvalue: str | None = None) -> None:
         """``returnvalue``: JSON text for the event, if it is to show the value."""
         if returnvalue is not None and self._settings.events:
             self._returnvalues[entry.entry_id] = returnvalue
-        self._completed.append(entry)
+        self.completions.append(entry)
 
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -113,7 +111,7 @@ class Settlement:
 
     @property
     def is_empty(self) -> bool:
-        return not (self._completed or self._failures or self._started or self._drained_ms)
+        return not (self.completions or self._failures or self.starts or self._drained_ms)
 
     # -- writing, by the acker ---------------------------------------------------------------------------------------
 
@@ -122,9 +120,9 @@ class Settlement:
         if self.is_empty:
             return None
         drained, self._drained_ms = self._drained_ms, None
-        completed, failures = _take_all(self._completed), _take_all(self._failures)
+        completed, failures = _take_all(self.completions), _take_all(self._failures)
         # Starts are taken last: whatever ended has noted its start before, so no end is written without it.
-        batch = Batch(_take_all(self._started), completed, failures, drained)
+        batch = Batch(_take_all(self.starts) if self.starts else [], completed, failures, drained)
         self._book.settling(batch.entry_ids())
         return batch
 
@@ -132,8 +130,9 @@ class Settlement:
         """The batch could not be written: it goes to the front again."""
         # They stay noted as settling: not to find one of them means that its end was written after all.
         self._unsure.update(batch.entry_ids())
-        self._started.extendleft(reversed(batch.started))
-        self._completed.extendleft(reversed(batch.completed))
+        if self.starts is not None:
+            self.starts.extendleft(reversed(batch.started))
+        self.completions.extendleft(reversed(batch.completed))
         self._failures.extendleft(reversed(batch.failures))
         if self._drained_ms is None:
             self._drained_ms = batch.drained_ms
@@ -175,7 +174,7 @@ class Settlement:
             if isinstance(row, Failure):
                 self._failures.append(row)
             else:
-                self._completed.append(row)
+                self.completions.append(row)
 
     def _events(self, batch: Batch) -> FrameBuffer:
         buffer = FrameBuffer()

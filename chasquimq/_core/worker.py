@@ -11,11 +11,10 @@ thread, because every change of shared state is one atomic operation on a deque,
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Generic, TypeVar
 
 from chasquimq._core.call import Call, single
@@ -30,7 +29,7 @@ from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
 from chasquimq._core.worker_settings import WorkerSettings
-from chasquimq._fast import Entry, JobState, begin_job, decode_payload, encode_payload, end_job, take_in
+from chasquimq._fast import Entry, JobState, Runs, decode_payload, encode_payload, end_job, take_in
 from chasquimq.errors import LeaseLostError, PayloadEncodeError
 
 __all__ = ["REAP_INTERVAL_MS", "WorkerCore"]
@@ -60,9 +59,10 @@ class WorkerCore(Generic[JobT]):
         clock: Clock,
         draw: Callable[[], float],
         emit: Callable[..., None],
-        listens: Callable[[str], bool],
+        listened: Container[str],
     ) -> None:
-        """``draw`` gives random numbers in [0, 1); ``emit`` and ``listens`` reach the user's listeners."""
+        """``draw`` gives random numbers in [0, 1); ``emit`` reaches the user's listeners, ``listened`` names the events
+        that have some, at any time."""
         self.keys = keys
         self.settings = settings
         self.ready: deque[Entry] = deque()
@@ -91,13 +91,24 @@ class WorkerCore(Generic[JobT]):
             ),
             self.book,
         )
-        self._job_class = job_class
+        self._runs = Runs(
+            self,
+            job_class,
+            clock=clock,
+            decode=self._decode,
+            listened=listened,
+            started=self.settlement.starts,
+            completed=self.settlement.completions,
+            keeps_values=settings.store_results or settings.events,
+        )
+        self.start: Callable[[Entry], JobT | None] = self._runs.start
+        """The job to run, or None when it must not or cannot be run (that is noted already)."""
+        self.complete: Callable[[JobT, Any], None] = self._runs.complete
+        """The handler returned this value."""
         self._clock = clock
         self._draw = draw
         self._emit = emit
-        self._listens = listens
-        self._ends = itertools.count(1)
-        self._ended = 0
+        self._listened = listened
         self._has_work = False
         self._given_up: list[bytes] = []
 
@@ -105,7 +116,7 @@ class WorkerCore(Generic[JobT]):
 
     def wanted(self) -> int:
         """How many entries to read now; 0 = wait until some have ended."""
-        return self.intake.wanted(len(self.book), self._ended, self._clock.monotonic_ms())
+        return self.intake.wanted(len(self.book), self._runs.ended, self._clock.monotonic_ms())
 
     def read(self, count: int, profile: ServerProfile) -> Call[list[Entry]]:
         return self.reading.read(count, profile)
@@ -139,45 +150,31 @@ class WorkerCore(Generic[JobT]):
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def start(self, entry: Entry) -> JobT | None:
-        """The job to run, or None when it must not or cannot be run (that is noted already)."""
-        clock = self._clock
-        now = clock.monotonic_ms()
-        if self.book.has_begun_to_doubt(entry, now):
-            self.book.drop(entry.entry_id)
-            return None
-        job = begin_job(self._job_class, entry, clock.wall_ms(), now)
-        job._progress_sink = self
-        self.settlement.started(entry)
-        try:
-            job.data = self._decode(entry.payload)
-        except ValueError as error:
-            # A newer producer may know more than this worker: it counts as a failed run and is tried again later.
-            job.data = None
-            self.fail(job, error)
-            return None
-        if self._listens("active"):
-            self._emit("active", job, "")
-        return job
+    _decode: Callable[[bytes], Any] = staticmethod(decode_payload)
+    """What the job's payload is for its handler; ValueError when it cannot be decoded."""
+    _encode: Callable[[Any], bytes] = staticmethod(encode_payload)
+    """What is stored of a return value."""
 
-    def _decode(self, payload: bytes) -> Any:
-        """What the job's payload is for its handler."""
-        return decode_payload(payload)
+    def doubted(self, entry: Entry) -> None:
+        """An entry must not be started: somebody else may run it already."""
+        self.book.drop(entry.entry_id)
 
-    def _encode(self, result: Any) -> bytes:
-        """What is stored of a return value."""
-        return encode_payload(result)
+    def undecodable(self, job: JobT, error: ValueError) -> None:
+        """A newer producer may know more than this worker: it counts as a failed run and is tried again later."""
+        job.data = None
+        self.fail(job, error)
 
-    def complete(self, job: JobT, result: Any) -> None:
-        """The handler returned."""
-        entry = end_job(job, self._clock.monotonic_ms())
-        job.returnvalue = result
+    def tell_active(self, job: JobT) -> None:
+        self._emit("active", job, "")
+
+    def complete_in_full(self, job: JobT, entry: Entry) -> None:
+        """A run has ended well, and somebody wants to hear of it or to keep its value."""
+        result = job.returnvalue
         if result is not None and self.settings.store_results:
             entry.result = self._encode_result(job, result)
-        if self._listens("completed"):
+        if "completed" in self._listened:
             self._emit("completed", job, result, "")
         self.settlement.completed(entry, None if result is None else self._event_value(result))
-        self._ended = next(self._ends)
 
     def _event_value(self, result: Any) -> str | None:
         """The return value as the ``completed`` event shows it: JSON text, if it has that form and is short."""
@@ -220,10 +217,10 @@ class WorkerCore(Generic[JobT]):
             )
         else:
             logger.info("job %s (%r) failed and runs again in %d ms: %s", job.id, job.name, end.wait_ms, reason)
-        if self._listens("failed"):
+        if "failed" in self._listened:
             self._emit("failed", job, error, "")
         self.settlement.failed(Failure(entry, end, reason))
-        self._ended = next(self._ends)
+        self._runs.count_end()
 
     def progressed(self, job: JobT, progress: Any) -> None:
         """The handler reported progress."""

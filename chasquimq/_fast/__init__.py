@@ -9,7 +9,19 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-_COMPILED = ("backoff", "clock", "entries", "envelope", "frames", "job_state", "ledger", "payload", "producing", "ulid")
+_COMPILED = (
+    "backoff",
+    "clock",
+    "entries",
+    "envelope",
+    "frames",
+    "job_state",
+    "ledger",
+    "payload",
+    "producing",
+    "running",
+    "ulid",
+)
 
 
 def _compiled_modules_load() -> bool:
@@ -39,10 +51,11 @@ if not TYPE_CHECKING and _compiled_modules_load():
         with_attempt,
     )
     from chasquimq._fast.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
-    from chasquimq._fast.job_state import JobState, begin_job, end_job
+    from chasquimq._fast.job_state import JobState
     from chasquimq._fast.ledger import sort_ends, strike, take_in
     from chasquimq._fast.payload import decode_payload, encode_payload
     from chasquimq._fast.producing import END, FULL, PlainRows, new_job
+    from chasquimq._fast.running import Runs, end_job
     from chasquimq._fast.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
     IMPLEMENTATION = "cython"
@@ -60,10 +73,11 @@ else:
         with_attempt,
     )
     from chasquimq._fast._pure.frames import FrameBuffer, JobHead, event_head, frame_job, pack_command
-    from chasquimq._fast._pure.job_state import JobState, begin_job, end_job
+    from chasquimq._fast._pure.job_state import JobState
     from chasquimq._fast._pure.ledger import sort_ends, strike, take_in
     from chasquimq._fast._pure.payload import decode_payload, encode_payload
     from chasquimq._fast._pure.producing import END, FULL, PlainRows, new_job
+    from chasquimq._fast._pure.running import Runs, end_job
     from chasquimq._fast._pure.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
 
     IMPLEMENTATION = "python"
@@ -79,8 +93,8 @@ __all__ = [
     "JobHead",
     "JobState",
     "PlainRows",
+    "Runs",
     "backoff_ms",
-    "begin_job",
     "decode_envelope",
     "decode_member",
     "decode_payload",

@@ -14,14 +14,14 @@ cdef extern from *:
     clockid_t CHASQUIMQ_STEADY
 
 
-def wall_ms():
+cpdef long long wall_ms() noexcept:
     """Milliseconds since the Unix epoch."""
     cdef timespec now
     clock_gettime(CLOCK_REALTIME, &now)
     return <long long>now.tv_sec * 1000 + now.tv_nsec // 1_000_000
 
 
-def monotonic_ms():
+cpdef double monotonic_ms() noexcept:
     """Milliseconds that only go forward, also while the machine sleeps where the system can tell."""
     cdef timespec now
     clock_gettime(CHASQUIMQ_STEADY, &now)

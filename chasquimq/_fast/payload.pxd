@@ -1,4 +1,4 @@
-# The writer of payloads, for the module that frames jobs without a bytes object in between.
+# The writer of payloads, for the module that frames jobs without a bytes object in between, and the reader.
 
 from libc.stdint cimport uint8_t
 
@@ -19,3 +19,5 @@ cdef void open_writer(Writer* writer) noexcept
 cdef void close_writer(Writer* writer) noexcept
 # Appends the data; False, with half of it written, for what only `encode_payload` can encode or refuse.
 cdef bint write_payload(Writer* writer, object data) noexcept
+
+cpdef object decode_payload(buffer)

@@ -63,7 +63,7 @@ def encode_payload(data):
     return encode_with_twin(data)
 
 
-def decode_payload(buffer):
+cpdef object decode_payload(buffer):
     """The data in one MessagePack value: timestamps as aware UTC datetimes, other extensions as msgpack.ExtType.
 
     Raises PayloadDecodeError when the bytes are not exactly one value within the limits.

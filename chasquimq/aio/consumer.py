@@ -164,5 +164,5 @@ class _OpaqueWorker(Worker[Any, Any]):
             clock=self._clock,
             draw=random.random,
             emit=self._emit,
-            listens=self._listeners.has,
+            listened=self._listeners.listened,
         )

@@ -143,7 +143,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             clock=self._clock,
             draw=random.random,
             emit=self._emit,
-            listens=self._listeners.has,
+            listened=self._listeners.listened,
         )
 
     # -- lifecycle -------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     # -- listeners -------------------------------------------------------------------------------------------------
 
     def _emit(self, event: str, *arguments: Any) -> None:
-        if not self._listeners.has(event):
+        if event not in self._listeners.listened:
             return
         if threading.get_ident() != self._thread_id:
             # The housekeeper's thread has something to tell; listeners belong to the event loop.

@@ -146,7 +146,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             clock=self._clock,
             draw=random.random,
             emit=self._emit,
-            listens=self._listeners.has,
+            listened=self._listeners.listened,
         )
 
     # -- lifecycle -------------------------------------------------------------------------------------------------

@@ -72,9 +72,7 @@ def make_core(keys: QueueKeys, job_class: type[Any], opts: object, clock: Clock)
     """A worker's core with the options of a Worker, and nobody who listens."""
     settings = worker_settings(merge(WorkerOptions, opts, {}), f"drain-{uuid4()}")
     core_class: type[WorkerCore[Any]] = OpaqueCore if issubclass(job_class, RawJob) else WorkerCore
-    return core_class(
-        keys, settings, job_class, clock=clock, draw=random.random, emit=_nobody_hears, listens=_nobody_listens
-    )
+    return core_class(keys, settings, job_class, clock=clock, draw=random.random, emit=_nobody_hears, listened=())
 
 
 def drain_steps(
@@ -167,7 +165,3 @@ def _bring_due(
 
 def _nobody_hears(*_arguments: Any) -> None:
     pass
-
-
-def _nobody_listens(_event: str) -> bool:
-    return False

@@ -23,7 +23,7 @@ def core(place):
         clock=FakeClock(),
         draw=lambda: 0.5,
         emit=lambda *_: None,
-        listens=lambda _: False,
+        listened=(),
     )
     run(place, worker.reading.create_group(place.profile))
     return worker

@@ -95,15 +95,19 @@ class Worker:
         each.lease_until = self.book.lease_from(NOW)
         self.book.held[each.entry_id] = each
 
+    def start(self, each):
+        if self.settlement.starts is not None:
+            self.settlement.starts.append(each)
+
     def complete(self, each, result=None):
         each.started_on, each.finished_on, each.duration_us, each.result = AT, AT + 3, 2_707, result
-        self.settlement.started(each)
+        self.start(each)
         self.settlement.completed(each)
 
     def fail(self, each, end, reason="boom"):
         each.started_on, each.finished_on, each.duration_us = AT, AT + 3, 3_545
         if reason is not None:
-            self.settlement.started(each)
+            self.start(each)
         self.settlement.failed(Failure(each, end, reason))
 
     def end(self, each, kind):

@@ -36,20 +36,10 @@ def test_an_entry_is_held_from_its_read_until_it_is_dropped(book):
     assert (len(book), held.entry_id in book) == (0, False)
 
 
-@pytest.mark.parametrize(
-    ("at", "certain", "doubted"),
-    [(0, True, False), (26_999, True, False), (27_000, False, False), (30_000, False, True)],
-)
-def test_certainty_ends_a_tenth_of_the_lease_before_the_lease(book, at, certain, doubted):
+@pytest.mark.parametrize(("at", "certain"), [(0, True), (26_999, True), (27_000, False), (30_000, False)])
+def test_certainty_ends_a_tenth_of_the_lease_before_the_lease(book, at, certain):
     (held,) = holding(book, 1)
     assert (held.lease_until > book.certain_after(at)) is certain
-    assert book.has_begun_to_doubt(held, at) is doubted
-
-
-def test_a_lost_entry_is_not_to_be_started(book):
-    (held,) = holding(book, 1)
-    held.lost = True
-    assert book.has_begun_to_doubt(held, 0)
 
 
 @pytest.mark.parametrize(("lease", "interval"), [(30_000, 10_000), (3_000, 1_000), (100, 100 / 3), (600_000, 10_000)])

@@ -139,7 +139,7 @@ def test_events_come_first_in_one_call_starts_before_ends():
 
 def test_a_start_is_told_without_waiting_for_its_end():
     worker = Worker()
-    worker.settlement.started(worker.entries[0])
+    worker.start(worker.entries[0])
     assert not worker.settlement.is_empty
     (call,) = worker.calls()
     assert worker.kinds([call]) == ["XADD"]
@@ -148,7 +148,7 @@ def test_a_start_is_told_without_waiting_for_its_end():
 
 def test_without_events_nothing_is_noted_for_them():
     worker = Worker(events=False)
-    worker.settlement.started(worker.entries[0])
+    worker.start(worker.entries[0])
     worker.settlement.drained(AT)
     assert worker.settlement.is_empty
 

@@ -40,7 +40,7 @@ class Core(WorkerCore):
             clock=self.clock,
             draw=lambda: 0.5,
             emit=lambda *event: self.heard.append(event),
-            listens=lambda event: event in listening,
+            listened=listening,
         )
 
     def receive(self, *entries):
