@@ -19,8 +19,10 @@ from chasquimq._fast import Entry, pack_command, parse_entries, parse_entry_list
 __all__ = ["Intake", "Reading"]
 
 PREFETCH_MS = 10
-MAX_PREFETCH = 1024
-MAX_COUNT = 1024
+MAX_PREFETCH = 2048
+MAX_COUNT = 512
+"""Together enough for one batch that is read, one that runs and one that is acknowledged: then the server never waits
+for the worker, nor the worker for the server."""
 CLAIM_INTERVAL_MS = 2_000
 """How often a worker looks for idle entries (and those that others handed back) where reads do not find them."""
 _PACE_WINDOW_MS = 20

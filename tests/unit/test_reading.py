@@ -29,7 +29,7 @@ def paced(concurrency, jobs_per_ms):
 
 @pytest.mark.parametrize(
     ("concurrency", "held", "wants"),
-    [(1, 0, 1), (1, 1, 0), (100, 0, 100), (100, 40, 60), (100, 99, 1), (100, 100, 0), (100, 150, 0), (5_000, 0, 1024)],
+    [(1, 0, 1), (1, 1, 0), (100, 0, 100), (100, 40, 60), (100, 99, 1), (100, 100, 0), (100, 150, 0), (5_000, 0, 512)],
 )
 def test_a_new_worker_asks_for_what_it_can_start(concurrency, held, wants):
     assert Intake(concurrency).wanted(held, 0, 0.0) == wants
