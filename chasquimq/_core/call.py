@@ -8,7 +8,7 @@ Call may be sent again after its connection broke. It must never do I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import hiredis
 
@@ -19,6 +19,14 @@ U = TypeVar("U")
 
 Reply = Any
 """What hiredis makes of one reply: bytes, int, None, list, or a ``hiredis.ReplyError`` *value*."""
+
+
+class ReplyReader(Protocol):
+    """What makes replies of received bytes: a ``hiredis.Reader``, or an ``EntryReader`` where a stream is read."""
+
+    def feed(self, buffer: Any, offset: int, length: int, /) -> object: ...
+    def gets(self) -> Any: ...
+    def has_data(self) -> bool: ...
 
 
 class Call(Generic[T]):

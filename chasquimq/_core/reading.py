@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
+
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import load_script
-from chasquimq._fast import Entry, pack_command, parse_entries, parse_entry_list
+from chasquimq._fast import Entry, EntryReader, pack_command, parse_entries, parse_entry_list
 
 __all__ = ["Intake", "Reading"]
 
@@ -89,6 +91,10 @@ class Reading:
         self._claim_from = b"0-0"
         self._claim_interval_ms = min(lease_ms / 3, CLAIM_INTERVAL_MS)
         self._claim_at = float("-inf")
+
+    def reader(self) -> EntryReader:
+        """What reads the replies on the connection of the read commands."""
+        return EntryReader(hiredis.Reader(), self._keys.stream, self._max_payload_bytes)
 
     def is_claim_due(self, now_ms: float) -> bool:
         """Whether it is time to look for idle entries, where the read does not do that."""

@@ -25,3 +25,13 @@ cdef class Entry:
     cdef public uint64_t finished_on
     cdef public uint64_t duration_us
     cdef public bytes result
+
+
+cdef class StreamReply:
+    cdef readonly list entries
+
+
+cdef Entry blank_entry(bytes entry_id)
+# `raw` is the envelope, or None when there is none; the name is set before.
+cdef int decode(Entry entry, bytes raw, Py_ssize_t max_payload_bytes) except -1
+cdef str name_of(bytes name)

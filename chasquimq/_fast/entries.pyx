@@ -25,6 +25,13 @@ cdef uint64_t COUNTER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef str NO_PAYLOAD_DETAIL = "missing or non-bytes payload field"
 
 
+cdef class StreamReply:
+    """A stream reply whose entries were parsed while it was read."""
+
+    def __init__(self, list entries not None):
+        self.entries = entries
+
+
 # no_gc: an entry holds only bytes, str, numbers and tuples of these, so it cannot be part of a cycle.
 @cython.no_gc
 @cython.freelist(256)
@@ -84,6 +91,8 @@ def parse_entries(reply, Py_ssize_t max_payload_bytes):
     cdef list parsed = []
     if reply is None:
         return parsed
+    if type(reply) is StreamReply:
+        return (<StreamReply>reply).entries
     if isinstance(reply, dict):
         streams = reply.items()
     elif isinstance(reply, (list, tuple)):
@@ -126,33 +135,44 @@ cdef int append_entries(list parsed, object entries, Py_ssize_t max_payload_byte
         if row[1] is None:
             continue
         fields = flat(row[1])
-        entry = Entry.__new__(Entry)
-        entry.entry_id = row[0]
-        entry.job_id = entry.name = entry.detail = ""
-        entry.payload = entry.raw = b""
+        entry = blank_entry(row[0])
         if PyList_GET_SIZE(row) > 3:
             entry.idle_ms = counter(row[2])
             entry.deliveries = counter(row[3])
         raw = NULL
         named = NULL
         pick_fields(fields, &raw, &named)
-        if raw is NULL or not PyBytes_CheckExact(<object>raw):
-            entry.fault = "malformed"
-            entry.detail = NO_PAYLOAD_DETAIL
-        else:
-            entry.raw = <bytes>raw
-            if named is not NULL and PyBytes_CheckExact(<object>named):
-                if not same_bytes(name_bytes, <bytes>named):
-                    name_bytes = <bytes>named
-                    name = name_of(name_bytes)
-                entry.name = name
-            if PyBytes_GET_SIZE(entry.raw) > max_payload_bytes:
-                entry.fault = "oversize_payload"
-                entry.detail = f"{len(entry.raw)} bytes, the limit is {max_payload_bytes}"
-            else:
-                fill(entry)
+        if named is not NULL and PyBytes_CheckExact(<object>named):
+            if not same_bytes(name_bytes, <bytes>named):
+                name_bytes = <bytes>named
+                name = name_of(name_bytes)
+            entry.name = name
+        decode(entry, <bytes>raw if raw is not NULL and PyBytes_CheckExact(<object>raw) else None, max_payload_bytes)
         parsed.append(entry)
     return 0
+
+
+cdef Entry blank_entry(bytes entry_id):
+    cdef Entry entry = Entry.__new__(Entry)
+    entry.entry_id = entry_id
+    entry.job_id = entry.name = entry.detail = ""
+    entry.payload = entry.raw = b""
+    return entry
+
+
+cdef int decode(Entry entry, bytes raw, Py_ssize_t max_payload_bytes) except -1:
+    """Fills in what the envelope says, or the fault that keeps the entry from running."""
+    if raw is None:
+        entry.name = ""
+        entry.fault = "malformed"
+        entry.detail = NO_PAYLOAD_DETAIL
+        return 0
+    entry.raw = raw
+    if PyBytes_GET_SIZE(raw) > max_payload_bytes:
+        entry.fault = "oversize_payload"
+        entry.detail = f"{len(raw)} bytes, the limit is {max_payload_bytes}"
+        return 0
+    return fill(entry)
 
 
 cdef int fill(Entry entry) except -1:

@@ -23,7 +23,7 @@ import anyio
 import anyio.lowlevel
 import hiredis
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
 from chasquimq._net.event_loop import call_in
@@ -113,7 +113,7 @@ class AnyioConnection:
             import ssl  # noqa: PLC0415  only with TLS, where it is loaded already
 
             self._would_block = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        self._reader = hiredis.Reader()
+        self._reader: ReplyReader = hiredis.Reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         # Submitted and not yet begun to be written; begun and not yet fully answered (the oldest first).
         self._unsent: deque[AnyioSlot] = deque()
@@ -185,6 +185,10 @@ class AnyioConnection:
     async def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
         """``submit`` for those who wait right away."""
         return await self._settle(self.submit(request, replies, blocks_ms))
+
+    def read_with(self, reader: ReplyReader) -> None:
+        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
+        self._reader = reader
 
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
@@ -325,7 +329,7 @@ class AnyioConnection:
                     self._fail(closed_error(self._address, self._received))
                     return
                 self._heard_at = monotonic()
-                reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
+                reader.feed(self._buffer, 0, size)
                 while (reply := reader.gets()) is not False:
                     self._take_in(reply)
                 # What OpenSSL has decrypted already does not make the socket readable.

@@ -17,7 +17,7 @@ from typing import Any
 
 import hiredis
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.event_loop import call_in
@@ -57,7 +57,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         self._address = address
         self._transport: asyncio.Transport | None = None
         self._gone = self._loop.create_future()
-        self._reader = hiredis.Reader()
+        self._reader: ReplyReader = hiredis.Reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._view = memoryview(self._buffer)
         # Written and not yet fully answered, the oldest first; and its replies as far as they have come.
@@ -127,6 +127,10 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         """``submit`` for those who wait right away."""
         return await self.submit(request, replies, blocks_ms)
 
+    def read_with(self, reader: ReplyReader) -> None:
+        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
+        self._reader = reader
+
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
         self._fail(closed_error(self._address, (), "it was closed from this side while it was in use"))
@@ -157,7 +161,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         reader, sent, received = self._reader, self._sent, self._received
         self._heard_at = self._loop.time()
         try:
-            reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]  # hiredis takes any buffer
+            reader.feed(self._buffer, 0, nbytes)
             while (reply := reader.gets()) is not False:
                 received.append(reply)
                 waiter, replies, _ = sent[0]

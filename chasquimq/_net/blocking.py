@@ -19,7 +19,7 @@ from contextlib import suppress
 
 import hiredis
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import Reply, ReplyReader
 from chasquimq._core.handshake import HandshakeSteps
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
@@ -68,7 +68,7 @@ class BlockingConnection:
         self._address = address
         self._socket = sock
         self._tls = address.tls is not None
-        self._reader = hiredis.Reader()
+        self._reader: ReplyReader = hiredis.Reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._blocks_ms = -1
         self._interrupted = False
@@ -124,6 +124,10 @@ class BlockingConnection:
         except BaseException:
             self.close()
             raise
+
+    def read_with(self, reader: ReplyReader) -> None:
+        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
+        self._reader = reader
 
     def is_stale(self) -> bool:
         """Whether an idle connection has something to read: its end, or answers that nobody asked for."""
@@ -181,7 +185,7 @@ class BlockingConnection:
                         return received
                 if not (size := receive(buffer)):
                     raise self._lost(received, None)
-                feed(buffer, 0, size)  # type: ignore[arg-type]  # hiredis takes any buffer
+                feed(buffer, 0, size)
         except (TimeoutError, BlockingIOError):
             raise silent_error(self._address, self._address.socket_timeout_ms + max(self._blocks_ms, 0)) from None
         except hiredis.ProtocolError as error:

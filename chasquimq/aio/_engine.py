@@ -158,6 +158,7 @@ class Engine:
                         connection = self._reader_connection = await self._client.dedicated()
                         try:
                             await run_on(connection, self._core.reading.create_group(connection.profile))
+                            connection.read_with(self._core.reading.reader())
                             while await self._read_from(connection):
                                 failures = 0
                         finally:

@@ -121,6 +121,7 @@ class Engine:
                 with contextlib.closing(self._client.dedicated()) as connection:
                     self._reader_connection = connection
                     run_on(connection, self._core.reading.create_group(connection.profile))
+                    connection.read_with(self._core.reading.reader())
                     while self._read_from(connection):
                         failures = 0
             except ChasquiError as error:

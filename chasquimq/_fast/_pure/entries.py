@@ -90,6 +90,15 @@ class Entry:
         )
 
 
+class StreamReply:
+    """A stream reply whose entries were parsed while it was read."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+
+
 def parse_entries(reply: object, max_payload_bytes: int) -> list[Entry]:
     """The entries in a whole XREADGROUP reply, of all its streams, RESP2 or RESP3. Empty when nothing was read.
 
@@ -97,6 +106,8 @@ def parse_entries(reply: object, max_payload_bytes: int) -> list[Entry]:
     """
     if reply is None:
         return []
+    if isinstance(reply, StreamReply):
+        return reply.entries
     if isinstance(reply, dict):
         streams: Iterable[Any] = reply.items()
     elif isinstance(reply, (list, tuple)):
