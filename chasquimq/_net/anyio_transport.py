@@ -27,7 +27,7 @@ from chasquimq._core.call import Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
 from chasquimq._net.event_loop import call_in
-from chasquimq._net.loop_face import Timer, loop_face
+from chasquimq._net.loop_face import Ticket, Timer, loop_face
 from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
@@ -71,7 +71,7 @@ class AnyioSlot:
         self.blocks_ms = blocks_ms
         self.replies: list[Reply] = []
         self.error: RedisConnectionError | None = None
-        self.event: anyio.Event | None = None
+        self.event: Ticket | None = None
         self.is_done = False
         self.is_abandoned = False
 
@@ -102,7 +102,7 @@ class AnyioConnection:
         self._loop = face.identity()
         self._wait_readable, self._wait_writable = face.wait_readable, face.wait_writable
         self._notify_closing, self._closed_under_us = face.notify_closing, face.closed
-        self._call_later = face.call_later
+        self._call_later, self._ticket = face.call_later, face.ticket
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._heard_at = 0.0
@@ -221,7 +221,7 @@ class AnyioConnection:
                 elif not self._is_reading:
                     await self._be_reader(slot)
                 else:
-                    slot.event = anyio.Event()
+                    slot.event = self._ticket()
                     await slot.event.wait()
                     slot.event = None
         except BaseException:

@@ -7,6 +7,7 @@ must never touch a connection.
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import anyio
 
 from chasquimq._net.event_loop import is_asyncio
 
-__all__ = ["LoopFace", "Timer", "loop_face"]
+__all__ = ["LoopFace", "Ticket", "Timer", "loop_face"]
 
 
 class Timer(Protocol):
@@ -25,13 +26,20 @@ class Timer(Protocol):
     def cancel(self) -> object: ...
 
 
+class Ticket(Protocol):
+    """Where one task waits until another one sets it: ``wait`` comes first, later calls of ``set`` do nothing."""
+
+    async def wait(self) -> None: ...
+    def set(self) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoopFace:
     """The loop's functions.
 
     ``identity`` gives what ``running_loop`` gives and raises ``RuntimeError`` where no loop of this kind runs;
     ``closed`` is what the waits raise when ``notify_closing`` is told of their socket; ``call_later`` calls a
-    function after so many seconds, and no task of the program waits for it.
+    function after so many seconds, and no task of the program waits for it. ``ticket`` makes a new ``Ticket``.
     """
 
     identity: Callable[[], object]
@@ -40,6 +48,7 @@ class LoopFace:
     notify_closing: Callable[[Any], None]
     closed: type[Exception]
     call_later: Callable[[float, Callable[[], None]], Timer]
+    ticket: Callable[[], Ticket]
 
 
 def loop_face() -> LoopFace:
@@ -52,6 +61,7 @@ def loop_face() -> LoopFace:
             notify_closing=anyio.notify_closing,
             closed=anyio.ClosedResourceError,
             call_later=asyncio.get_running_loop().call_later,
+            ticket=anyio.Event,
         )
     trio = sys.modules["trio"]
     return LoopFace(
@@ -61,7 +71,37 @@ def loop_face() -> LoopFace:
         notify_closing=trio.lowlevel.notify_closing,
         closed=trio.ClosedResourceError,
         call_later=_TrioTimer,
+        ticket=_trio_ticket(),
     )
+
+
+@functools.cache
+def _trio_ticket() -> type[Ticket]:
+    """The class of tickets under trio, whose own events cost ten times as much: many tasks may wait for one."""
+    lowlevel = sys.modules["trio"].lowlevel
+    current_task, reschedule, sleep = lowlevel.current_task, lowlevel.reschedule, lowlevel.wait_task_rescheduled
+    gone = lowlevel.Abort.SUCCEEDED
+
+    class TrioTicket:
+        __slots__ = ("_task",)
+
+        def __init__(self) -> None:
+            self._task: Any = None
+
+        async def wait(self) -> None:
+            self._task = current_task()
+            await sleep(self._forget)
+
+        def set(self) -> None:
+            task, self._task = self._task, None
+            if task is not None:
+                reschedule(task)
+
+        def _forget(self, _raise_cancel: object) -> Any:
+            self._task = None
+            return gone
+
+    return TrioTicket
 
 
 class _TrioTimer:
