@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from chasquimq._dataclass import dataclass, field, field_names
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
 
 __all__ = ["Address", "ConnectionOptions", "Tls", "resolve_address"]
@@ -123,12 +123,9 @@ def resolve_address(connection: object = None) -> Address:
     if isinstance(connection, str):
         return _from_settings(_url_settings(connection))
     if isinstance(connection, ConnectionOptions):
-        given = {
-            option.name: getattr(connection, option.name)
-            for option in fields(ConnectionOptions)
-            if getattr(connection, option.name) != option.default
-        }
-        return _from_settings(given)
+        unset = ConnectionOptions()
+        given = {name: getattr(connection, name) for name in field_names(ConnectionOptions)}
+        return _from_settings({name: value for name, value in given.items() if value != getattr(unset, name)})
     if isinstance(connection, Mapping):
         return _from_settings({key: value for key, value in connection.items() if isinstance(key, str)})
     pool = getattr(connection, "connection_pool", None)

@@ -7,8 +7,9 @@ One class per event of the product page. Numbers are ints. ``event_id`` is the i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from chasquimq._dataclass import dataclass
 
 __all__ = [
     "Active",

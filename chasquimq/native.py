@@ -7,13 +7,13 @@ classes, whose checks it shares; nothing is decided twice. ``None`` means "not g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.opaque import RawJob
 from chasquimq._core.repeat import RepeatableMeta
+from chasquimq._dataclass import dataclass, field
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 from chasquimq.options import (
     BackoffOptions,

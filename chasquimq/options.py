@@ -6,12 +6,11 @@ keywords win. ``None`` means "not given". Checks run here, before any I/O, and n
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from chasquimq._dataclass import dataclass, field_names, replace
 from chasquimq.address import ConnectionOptions
 from chasquimq.errors import (
     InvalidJobIdError,
@@ -262,7 +261,7 @@ def merge(kind: type[OptionsT], opts: object, given: Mapping[str, Any]) -> Optio
     if opts is None:
         return build(kind, keywords)
     if isinstance(opts, kind):
-        return dataclasses.replace(opts, **keywords) if keywords else opts  # type: ignore[type-var]
+        return replace(opts, **keywords) if keywords else opts  # type: ignore[type-var]
     if isinstance(opts, Mapping):
         return build(kind, {**opts, **keywords})
     raise InvalidOptionTypeError(
@@ -272,7 +271,7 @@ def merge(kind: type[OptionsT], opts: object, given: Mapping[str, Any]) -> Optio
 
 def build(kind: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
     """``kind(**values)`` with a clear error for names that do not exist."""
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = field_names(kind)
     unknown = [str(name) for name in values if name not in known]
     if unknown:
         raise InvalidOptionTypeError(

@@ -18,19 +18,20 @@ MODULES = {
 COMPILED = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "uvloop"}
-VALUES = {f"chasquimq.{name}" for name in ("errors", "times", "address", "options", "events", "job")}
+VALUES = {f"chasquimq.{name}" for name in ("_dataclass", "errors", "times", "address", "options", "events", "job")}
 SHARED = VALUES | {"chasquimq._fast", "chasquimq._core"}
 NATIVE = {"chasquimq.native"}
 PERIPHERAL = {"chasquimq.embedded", "chasquimq._version"}
 
 # What the modules below a name may import of ours; the longest name that fits counts.
 OURS = {
+    "chasquimq._dataclass": set(),
     "chasquimq.errors": set(),
     "chasquimq._version": set(),
     "chasquimq.times": {"chasquimq.errors"},
-    "chasquimq.address": {"chasquimq.errors", "chasquimq.times"},
-    "chasquimq.events": {"chasquimq.errors"},
-    "chasquimq.options": {"chasquimq.errors", "chasquimq.times", "chasquimq.address"},
+    "chasquimq.address": {"chasquimq._dataclass", "chasquimq.errors", "chasquimq.times"},
+    "chasquimq.events": {"chasquimq._dataclass", "chasquimq.errors"},
+    "chasquimq.options": {"chasquimq._dataclass", "chasquimq.errors", "chasquimq.times", "chasquimq.address"},
     "chasquimq._fast": {"chasquimq.errors", "chasquimq._fast"},
     "chasquimq.job": {"chasquimq.errors", "chasquimq.options", "chasquimq._fast"},
     "chasquimq._core": SHARED,

@@ -12,10 +12,10 @@ import calendar
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 
+from chasquimq._dataclass import dataclass, field
 from chasquimq.errors import InvalidOptionError
 
 __all__ = ["LAST_YEAR", "CronPattern", "parse"]

@@ -9,7 +9,6 @@ password into a message.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from hiredis import ReplyError
 
@@ -21,6 +20,7 @@ from chasquimq._core.profile import (
     check_supported,
     profile_of,
 )
+from chasquimq._dataclass import dataclass
 from chasquimq.errors import AuthenticationError, RedisConnectionError, ServerReplyError
 
 __all__ = ["Handshake", "HandshakeSteps", "handshake"]

@@ -7,7 +7,6 @@ value becomes bytes. That difference is here. It must never decode a payload or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from chasquimq._core.call import Call, single
@@ -15,6 +14,7 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import NewJob, ProducerSettings, Producing
 from chasquimq._core.repeat import RepeatSpec
 from chasquimq._core.worker import WorkerCore
+from chasquimq._dataclass import replace
 from chasquimq._fast import JobState, mint_ulid, pack_command
 from chasquimq.errors import PayloadEncodeError
 from chasquimq.options import JobsOptions, check_job_id

@@ -8,9 +8,9 @@ failure.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 from typing import Final
 
+from chasquimq._dataclass import dataclass
 from chasquimq._fast import BackoffTuple, Entry, backoff_ms, encode_member, with_attempt
 from chasquimq.errors import UnrecoverableError
 

@@ -8,7 +8,6 @@ server's profile are given to it. Every check of an argument happens here, befor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +17,7 @@ from chasquimq._core.call import Call, Reply, reply_error
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script, load_script
+from chasquimq._dataclass import dataclass, replace
 from chasquimq._fast import (
     BackoffTuple,
     JobHead,

@@ -7,8 +7,8 @@ server itself (``handshake`` does) and never guess more than the server has show
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from chasquimq._dataclass import dataclass
 from chasquimq.errors import UnsupportedServerError
 
 __all__ = ["FALLBACK_PROFILE", "PROBED_COMMANDS", "ServerProfile", "check_supported", "profile_of"]

@@ -10,12 +10,12 @@ touch it: they are found by a slow poll, and once one was found, by a fast poll 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script, load_script
+from chasquimq._dataclass import dataclass
 from chasquimq._fast import FrameBuffer, pack_command
 
 __all__ = ["Promoted", "Promoter"]

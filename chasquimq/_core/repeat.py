@@ -8,13 +8,13 @@ calendar itself is in ``cron``. It never reads a clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgpack
 
 from chasquimq._core import cron
+from chasquimq._dataclass import dataclass
 from chasquimq._fast import BackoffTuple
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
 from chasquimq.options import MissedFires, RepeatOptions, build, merge, to_utf8, whole_number

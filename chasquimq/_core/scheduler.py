@@ -11,13 +11,13 @@ scheduler).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.repeat import Fires, RepeatSpec, decode_spec, plan_fires, score_ms
 from chasquimq._core.scripts import Argument, load_script
+from chasquimq._dataclass import dataclass
 from chasquimq._fast import encode_envelope, encode_retry, mint_ulid, pack_command
 from chasquimq.errors import PayloadDecodeError
 

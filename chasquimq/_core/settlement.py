@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import hiredis
@@ -22,6 +21,7 @@ from chasquimq._core.leases import LeaseBook
 from chasquimq._core.outcome import DeadLetter, Retry
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, load_script
+from chasquimq._dataclass import dataclass, field
 from chasquimq._fast import Entry, FrameBuffer, event_head, pack_command, sort_ends, strike
 from chasquimq.errors import ServerReplyError
 

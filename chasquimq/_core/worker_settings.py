@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass, field
 from typing import Any
 
 from chasquimq._core.keys import HANDED_BACK
 from chasquimq._core.outcome import RetryPolicy
+from chasquimq._dataclass import dataclass, field
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
 from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, to_backoff, to_utf8, whole_number
 from chasquimq.times import Duration, duration_ms

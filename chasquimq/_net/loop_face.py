@@ -10,11 +10,11 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import anyio
 
+from chasquimq._dataclass import dataclass
 from chasquimq._net.event_loop import is_asyncio
 
 __all__ = ["LoopFace", "Ticket", "Timer", "loop_face"]

@@ -13,7 +13,6 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -22,6 +21,7 @@ import anyio.to_thread
 from chasquimq._core.call import Call, Reply, missing_scripts
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import connect_delay_ms, eval_request, lost_call_error, may_resend, splice
+from chasquimq._dataclass import dataclass, field, replace
 from chasquimq._net.anyio_transport import AnyioConnection, AnyioSlot
 from chasquimq._net.asyncio_transport import AsyncioConnection
 from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop

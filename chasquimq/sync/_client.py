@@ -15,12 +15,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from chasquimq._core.call import Call, Reply, missing_scripts
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import connect_delay_ms, eval_request, lost_call_error, may_resend, splice
+from chasquimq._dataclass import dataclass, replace
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq.address import Address
 from chasquimq.errors import ClosedError, RedisConnectionError

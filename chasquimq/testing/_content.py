@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any
 
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
+from chasquimq._dataclass import dataclass
 from chasquimq._fast import decode_envelope, decode_member, decode_payload, pack_command
 from chasquimq.errors import EnvelopeError, PayloadDecodeError
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -22,6 +21,7 @@ from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scheduling_round import scheduling_round
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import worker_settings
+from chasquimq._dataclass import dataclass, field
 from chasquimq._fast import Entry
 from chasquimq.options import WorkerOptions, merge
 from chasquimq.testing._time import shift_delayed
