@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, available_timezones
 
 from chasquimq._core.cron_pattern import LAST_YEAR, CronPattern, parse
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
@@ -154,6 +153,8 @@ def _zone_named(tz: str) -> tzinfo:
             difference = timedelta(hours=hour, minutes=minute)
             return timezone(-difference if sign == "-" else difference)
     elif name in _names_in_package() or name in _names_in_system():
+        from zoneinfo import ZoneInfo  # noqa: PLC0415  most schedules are in UTC
+
         try:
             return ZoneInfo(name)
         except (OSError, ValueError) as error:
@@ -184,6 +185,8 @@ def _names_in_package() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _names_in_system() -> frozenset[str]:
     """The names of the system's database, which may be newer. Walking through it takes a tenth of a second."""
+    from zoneinfo import available_timezones  # noqa: PLC0415  see above
+
     return frozenset(available_timezones()) - NOT_PLACES
 
 

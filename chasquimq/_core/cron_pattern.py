@@ -8,7 +8,6 @@ what a clock on the wall shows. How the two meet is decided in ``cron``.
 
 from __future__ import annotations
 
-import calendar
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -135,7 +134,8 @@ class CronPattern:
 
     def _days_of(self, year: int, month: int) -> tuple[int, ...]:
         # There are only 28 kinds of month: which weekday it begins with, and how long it is.
-        kind = calendar.monthrange(year, month)
+        first, following = date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
+        kind = (first.weekday(), (following - first).days)
         days = self._days_of_month.get(kind)
         if days is None:
             days = self._days_of_month[kind] = self._days_of_kind(*kind)

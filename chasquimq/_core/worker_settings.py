@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import inspect
+from types import FunctionType, MethodType
 from typing import Any
 
 from chasquimq._core.keys import HANDED_BACK
@@ -17,6 +17,7 @@ __all__ = ["WorkerSettings", "check_processor", "is_coroutine_function", "worker
 
 _MIN_LEASE_MS = 100
 _MAX_CONCURRENCY = 100_000
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 _DEFAULT_RETRY = RetryPolicy()
 
 
@@ -81,6 +82,12 @@ def is_coroutine_function(processor: Any) -> bool:
     """Whether calling the processor gives something to await; also for objects with an async ``__call__``."""
     if isinstance(processor, functools.partial):
         return is_coroutine_function(processor.func)
+    function = processor.__func__ if isinstance(processor, MethodType) else processor
+    if type(function) is FunctionType and not vars(function):
+        return bool(function.__code__.co_flags & _CO_COROUTINE)
+    # Marked, wrapped or compiled functions and callable objects: inspect knows them, and takes long to load.
+    import inspect  # noqa: PLC0415
+
     return inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(
         getattr(type(processor), "__call__", None)  # noqa: B004 - the method itself is looked at
     )

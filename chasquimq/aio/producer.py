@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
-from uuid import uuid4
 
 from chasquimq._core import dead_letters, repeatables
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
@@ -20,6 +19,7 @@ from chasquimq._core.opaque import OpaqueProducing, RawJob, stored_bytes
 from chasquimq._core.producer import producer_settings
 from chasquimq._core.repeat import RepeatableMeta
 from chasquimq._net.clock import SystemClock
+from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.errors import InvalidJobIdError, InvalidOptionTypeError, NotSupportedError, RedisConnectionError
@@ -76,7 +76,7 @@ class Producer:
         options = merge(ProducerOpts, opts, given)
         self._keys = QueueKeys(queue_name)
         self._client = Client(resolve_address(options.connection))
-        self._producer_id = str(uuid4())
+        self._producer_id = unique_name()
         self._producing = OpaqueProducing(
             self._keys,
             producer_settings(options.to_queue_options()),

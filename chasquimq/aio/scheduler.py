@@ -13,7 +13,6 @@ import signal
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
-from uuid import uuid4
 
 import anyio
 import anyio.abc
@@ -24,6 +23,7 @@ from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
+from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.errors import ChasquiError, NotSupportedError
@@ -64,7 +64,7 @@ class Scheduler(SchedulerFace):
         opts: SchedulerOpts | Mapping[str, Any] | None = None,
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
-        super().__init__(queue_name, options.holder(f"s-{uuid4()}"), options.checked_tick_ms(), SystemClock())
+        super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
         self._client = Client(resolve_address(options.connection))
         self._loop: Any = None
         self._has_started = False

@@ -14,7 +14,6 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Literal, Self
-from uuid import uuid4
 
 import anyio
 import anyio.abc
@@ -26,6 +25,7 @@ from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
+from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.aio._engine import Engine
@@ -117,7 +117,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         options = merge(WorkerOptions, opts, given)
         check_processor(processor)
         super().__init__(queue_name)
-        self._settings = worker_settings(options, f"c-{uuid4()}")
+        self._settings = worker_settings(options, f"c-{unique_name()}")
         self._processor = processor
         self._client = Client(resolve_address(options.connection))
         self._clock = SystemClock()

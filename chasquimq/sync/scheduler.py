@@ -15,13 +15,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, Self
-from uuid import uuid4
 
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.clock import SystemClock
+from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, NotSupportedError
 from chasquimq.native import SchedulerOpts
@@ -59,7 +59,7 @@ class Scheduler(SchedulerFace):
         opts: SchedulerOpts | Mapping[str, Any] | None = None,
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
-        super().__init__(queue_name, options.holder(f"s-{uuid4()}"), options.checked_tick_ms(), SystemClock())
+        super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
         self._client = Client(resolve_address(options.connection))
         self._listener: BlockingConnection | None = None
         self._is_listening = False

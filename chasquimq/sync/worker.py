@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Generic, Literal, Self
-from uuid import uuid4
 
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, is_coroutine_function, worker_settings
 from chasquimq._net.clock import SystemClock
+from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError, InvalidOptionTypeError, NotSupportedError
 from chasquimq.job import DataT, ResultT
@@ -124,7 +124,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
                 "Use chasquimq.aio.Worker for it."
             )
         super().__init__(queue_name)
-        self._settings = worker_settings(options, f"c-{uuid4()}")
+        self._settings = worker_settings(options, f"c-{unique_name()}")
         self._processor = processor
         self._client = Client(resolve_address(options.connection))
         self._clock = SystemClock()

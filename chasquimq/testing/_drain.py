@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Iterable
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
@@ -23,6 +22,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import worker_settings
 from chasquimq._dataclass import dataclass, field
 from chasquimq._fast import Entry
+from chasquimq._net.unique_name import unique_name
 from chasquimq.options import WorkerOptions, merge
 from chasquimq.testing._time import shift_delayed
 
@@ -70,7 +70,7 @@ Steps = Generator[Call[Any] | RunHandler, Any, Any]
 
 def make_core(keys: QueueKeys, job_class: type[Any], opts: object, clock: Clock) -> WorkerCore[Any]:
     """A worker's core with the options of a Worker, and nobody who listens."""
-    settings = worker_settings(merge(WorkerOptions, opts, {}), f"drain-{uuid4()}")
+    settings = worker_settings(merge(WorkerOptions, opts, {}), f"drain-{unique_name()}")
     core_class: type[WorkerCore[Any]] = OpaqueCore if issubclass(job_class, RawJob) else WorkerCore
     return core_class(keys, settings, job_class, clock=clock, draw=random.random, emit=_nobody_hears, listened=())
 

@@ -1,6 +1,7 @@
 """Every option of a worker: its default, its bounds, and what is refused."""
 
 import functools
+import inspect
 import math
 from datetime import timedelta
 from pathlib import Path
@@ -181,6 +182,29 @@ class AsyncCallable:
         return job
 
 
+@functools.wraps(coroutine)
+def plain_around_a_coroutine(job):
+    return coroutine(job)
+
+
+@functools.wraps(plain)
+async def coroutine_around_a_plain_one(job):
+    return plain(job)
+
+
+async def rows(job):
+    yield job
+
+
+def marked(job):
+    return coroutine(job)
+
+
+CAN_BE_MARKED = hasattr(inspect, "markcoroutinefunction")  # from Python 3.12 on
+if CAN_BE_MARKED:
+    inspect.markcoroutinefunction(marked)
+
+
 @pytest.mark.parametrize("processor", [plain, coroutine, Callable(), AsyncCallable(), functools.partial(plain), print])
 def test_anything_callable_is_a_processor(processor):
     check_processor(processor)
@@ -209,6 +233,11 @@ def test_what_cannot_be_called_is_no_processor(processor):
         (functools.partial(functools.partial(AsyncCallable())), True),
         (functools.partial(plain), False),
         (AsyncCallable().__call__, True),
+        (Callable().__call__, False),
+        (plain_around_a_coroutine, False),
+        (coroutine_around_a_plain_one, True),
+        (rows, False),
+        (marked, CAN_BE_MARKED),
         (print, False),
         (AsyncCallable, False),
     ],
