@@ -1,4 +1,4 @@
-"""The shape of the package: who may import whom, what a program loads, how large a file may become."""
+"""The shape of the package: who may import whom, how large a file may become."""
 
 import ast
 import subprocess
@@ -47,6 +47,8 @@ OURS = {
 }
 # What the modules below a name must never import of anybody else's.
 FORBIDDEN = {
+    # Its decorator would be half of the time in which the package loads: chasquimq._dataclass has another.
+    "chasquimq": {"dataclasses"},
     "chasquimq.errors": LOOPS | {"redis", "hiredis"},
     "chasquimq._fast": LOOPS | {"redis", "hiredis", "socket", "select", "ssl"},
     "chasquimq._core": LOOPS
@@ -60,8 +62,12 @@ FORBIDDEN = {
     "chasquimq._net.clock": LOOPS,
     "chasquimq._net.opening": LOOPS,
 }
-EXCEPTIONS = {("chasquimq._core.listeners", "threading")}
-"""Listeners are added by users' threads; the lock guards the table, it waits for nothing else."""
+EXCEPTIONS = {
+    # Listeners are added by users' threads; the lock guards the table, it waits for nothing else.
+    ("chasquimq._core.listeners", "threading"),
+    # It answers for the standard module to whoever asks that one.
+    ("chasquimq._dataclass", "dataclasses"),
+}
 
 EVERY_MODULE = pytest.mark.parametrize("module", MODULES)
 
@@ -133,33 +139,6 @@ def test_compiled_modules_import_errors_and_their_like_only(path):
         words = line.split()
         if line.startswith(("from chasquimq", "cimport chasquimq", "import chasquimq")):
             assert words[1] == "chasquimq.errors" or words[1].startswith("chasquimq._fast"), line
-
-
-# -- what a program loads --------------------------------------------------------------------------------------
-
-
-def loaded_by(statement: str) -> set[str]:
-    """The names of all modules that a fresh interpreter has loaded after the statement."""
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {statement}; print(*sys.modules)"
-    # -I keeps the environment's PYTHON* variables and the current folder out of it.
-    ran = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True, cwd="/")
-    return set(ran.stdout.split())
-
-
-@pytest.mark.parametrize("statement", ["import chasquimq", "import chasquimq.sync", "from chasquimq.sync import *"])
-def test_a_synchronous_program_loads_no_event_loop_and_no_other_client(statement):
-    unwanted = LOOPS | {"redis", "ssl", "croniter", "dateutil", "chasquimq.aio", "chasquimq.embedded"}
-    assert loaded_by(statement) & unwanted == set()
-
-
-def test_an_asynchronous_program_loads_no_loop_that_it_does_not_run():
-    unwanted = {"trio", "uvloop", "redis", "croniter", "dateutil", "chasquimq.embedded"}
-    assert loaded_by("from chasquimq.aio import Queue, QueueEvents, Worker") & unwanted == set()
-
-
-def test_an_asynchronous_program_loads_nothing_of_the_synchronous_form():
-    loaded = loaded_by("from chasquimq.aio import Consumer, Producer, Queue, QueueEvents, Scheduler, Worker")
-    assert not {name for name in loaded if name.startswith("chasquimq.sync")}
 
 
 # -- the house -------------------------------------------------------------------------------------------------

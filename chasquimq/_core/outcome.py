@@ -7,7 +7,6 @@ failure.
 
 from __future__ import annotations
 
-import traceback
 from typing import Final
 
 from chasquimq._dataclass import dataclass
@@ -126,6 +125,8 @@ def error_text(error: BaseException) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Type, message and the last lines of the traceback: what a person needs beside a dead letter."""
+    import traceback  # noqa: PLC0415  only a job that fails for good needs it
+
     head = _clean(f"{type(error).__qualname__}: {error_text(error)}")
     try:
         frames = traceback.extract_tb(error.__traceback__)

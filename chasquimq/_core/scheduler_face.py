@@ -5,13 +5,13 @@ It never waits; the two Scheduler classes add the lifecycle.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from typing import Any
 
 from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.log import logger_named
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scheduling_round import scheduling_round
@@ -19,7 +19,7 @@ from chasquimq.errors import ChasquiError, ClosedError
 
 __all__ = ["LISTEN_MS", "SchedulerFace"]
 
-logger = logging.getLogger("chasquimq.scheduler")
+logger = logger_named("chasquimq.scheduler")
 
 LISTEN_MS = 5_000
 """How long one BLPOP for a wake-up stands; a new one follows."""

@@ -7,12 +7,12 @@ yields, and sends its result back or throws its error in.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator
 from typing import Any
 
 from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
+from chasquimq._core.log import logger_named
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scheduler import DueSpecs, Scheduling
 from chasquimq.errors import (
@@ -25,7 +25,7 @@ from chasquimq.errors import (
 
 __all__ = ["scheduling_round"]
 
-logger = logging.getLogger("chasquimq.scheduler")
+logger = logger_named("chasquimq.scheduler")
 
 
 def scheduling_round(

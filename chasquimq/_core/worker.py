@@ -12,7 +12,6 @@ thread, because every change of shared state is one atomic operation on a deque,
 from __future__ import annotations
 
 import json
-import logging
 from collections import deque
 from collections.abc import Callable, Container
 from typing import Any, Generic, TypeVar
@@ -21,6 +20,7 @@ from chasquimq._core.call import Call, single
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import GROUP, HANDED_BACK, QueueKeys
 from chasquimq._core.leases import LeaseBook
+from chasquimq._core.log import logger_named
 from chasquimq._core.outcome import DeadLetter, admit, after_failure, error_text
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.promoter import Promoter
@@ -34,7 +34,7 @@ from chasquimq.errors import LeaseLostError, PayloadEncodeError
 
 __all__ = ["REAP_INTERVAL_MS", "WorkerCore"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 DEAD_CONSUMER_MS = 600_000
 """A living worker that holds no entry asks for some every few seconds; one that holds some is never touched."""

@@ -9,7 +9,6 @@ blocked stops neither. It must never touch a job or call user code other than th
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from chasquimq._core.call import reply_error
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
+from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import REAP_INTERVAL_MS, WorkerCore
 from chasquimq._fast import pack_command
@@ -30,7 +30,7 @@ from chasquimq.errors import ChasquiError, RedisConnectionError
 
 __all__ = ["Housekeeper"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 LISTEN_MS = 5_000
 """How long one BLPOP stands; a new one follows."""

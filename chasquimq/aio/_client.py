@@ -39,12 +39,17 @@ Connection = AsyncioConnection | AnyioConnection
 Waiter = asyncio.Future[list[Reply]] | AnyioSlot
 
 
+def _new_lock() -> asyncio.Lock | anyio.Lock:
+    """A lock of the running loop. Without need, anyio's takes longer to load than all else before the first job."""
+    return asyncio.Lock() if is_asyncio() else anyio.Lock()
+
+
 @dataclass(slots=True)
 class _Home:
     """What belongs to one event loop: its shared connection, and the lock under which it is opened."""
 
     connection: Connection | None = None
-    opening: anyio.Lock = field(default_factory=anyio.Lock)
+    opening: asyncio.Lock | anyio.Lock = field(default_factory=_new_lock)
     failures: int = 0
     last_failure: Exception | None = None
 

@@ -15,7 +15,6 @@ one at a time. All tasks run in one shielded scope, which ends when ``finish`` e
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -28,6 +27,7 @@ import anyio.to_thread
 
 from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
+from chasquimq._core.log import logger_named
 from chasquimq._core.pipeline import Pipeline
 from chasquimq._core.reconnect import splice, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
@@ -45,7 +45,7 @@ from chasquimq.errors import ChasquiError, ServerReplyError
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 UNBLOCK_INTERVAL_S, UNBLOCK_ATTEMPTS = 0.05, 20
 FLUSH_S = 5.0

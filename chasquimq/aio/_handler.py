@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 
@@ -28,6 +27,10 @@ class ThreadedHandler:
         self._concurrency = concurrency
         self._threads = HandlerThreads()
         self._limiter: anyio.CapacityLimiter | None = None
+        # Loads a good part of anyio, which a worker with a coroutine function as its handler can do without.
+        from anyio import from_thread  # noqa: PLC0415
+
+        self._thread_locals = from_thread.threadlocals  # type: ignore[attr-defined]  # not in its __all__
 
     async def __call__(self, job: Any) -> Any:
         result, error = await (self._in_our_thread(job) if is_asyncio() else self._in_anyios_thread(job))
@@ -40,7 +43,7 @@ class ThreadedHandler:
 
         def call(job: Any) -> Any:
             # What anyio's own worker threads have: the way back into the event loop.
-            anyio.from_thread.threadlocals.current_token = token  # type: ignore[attr-defined]  # not in its __all__
+            self._thread_locals.current_token = token
             return self._function(job)
 
         def done(outcome: Outcome) -> None:

@@ -5,7 +5,6 @@ A listener never disturbs a job: it is not waited for, and what it raises is log
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable
 from typing import Any
 
@@ -13,10 +12,11 @@ import anyio
 import anyio.abc
 
 from chasquimq._core.listeners import Listeners
+from chasquimq._core.log import logger_named
 
 __all__ = ["Listening"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 GRACE_S = 1.0
 """How long the end of a worker waits for listeners that are still running."""

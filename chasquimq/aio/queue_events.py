@@ -6,7 +6,6 @@ What is asked and what an answer means is decided in ``_core.subscription``; thi
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
@@ -17,6 +16,7 @@ import anyio.abc
 from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription
 from chasquimq.address import resolve_address
@@ -31,7 +31,7 @@ from chasquimq.times import Duration
 
 __all__ = ["QueueEvents"]
 
-logger = logging.getLogger("chasquimq.events")
+logger = logger_named("chasquimq.events")
 
 
 class QueueEvents(EventsFace):

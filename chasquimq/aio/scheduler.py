@@ -7,7 +7,6 @@ waits for the next fire or for a producer's word of an earlier one; standing by 
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import signal
 import threading
@@ -18,6 +17,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
@@ -33,7 +33,7 @@ from chasquimq.times import Duration
 
 __all__ = ["Scheduler"]
 
-logger = logging.getLogger("chasquimq.scheduler")
+logger = logger_named("chasquimq.scheduler")
 
 LEAVE_S = 2.0
 """How long a cancelled run may take to give its lead up."""

@@ -8,7 +8,6 @@ the engine's tasks are shielded from it.
 
 from __future__ import annotations
 
-import logging
 import random
 import signal
 import threading
@@ -20,6 +19,7 @@ import anyio.abc
 import anyio.to_thread
 
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.log import logger_named
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
@@ -37,7 +37,7 @@ from chasquimq.times import Duration
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 
 class Worker(WorkerFace, Generic[DataT, ResultT]):

@@ -16,7 +16,6 @@ not return must not keep the process from ending.
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import threading
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any
 
 from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
+from chasquimq._core.log import logger_named
 from chasquimq._core.pipeline import Pipeline
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import WorkerCore
@@ -37,7 +37,7 @@ from chasquimq.sync._client import Client
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 UNBLOCK_INTERVAL_S = 0.05
 UNBLOCK_ATTEMPTS = 20

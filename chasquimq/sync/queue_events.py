@@ -6,7 +6,6 @@ What is asked and what an answer means is decided in ``_core.subscription``; thi
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Self
 from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription
 from chasquimq._net.blocking import BlockingConnection
@@ -28,7 +28,7 @@ from chasquimq.times import Duration
 
 __all__ = ["QueueEvents"]
 
-logger = logging.getLogger("chasquimq.events")
+logger = logger_named("chasquimq.events")
 
 
 class QueueEvents(EventsFace):

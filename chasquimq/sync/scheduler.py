@@ -7,7 +7,6 @@ waits for the next fire or for a producer's word of an earlier one; standing by 
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import random
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, Self
 
+from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
@@ -31,7 +31,7 @@ from chasquimq.times import Duration
 
 __all__ = ["Scheduler"]
 
-logger = logging.getLogger("chasquimq.scheduler")
+logger = logger_named("chasquimq.scheduler")
 
 
 class Scheduler(SchedulerFace):

@@ -8,7 +8,6 @@ waits for a command, and ends the engine. Commands come through a queue that a s
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import random
 import signal
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import Any, Generic, Literal, Self
 
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.log import logger_named
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, is_coroutine_function, worker_settings
@@ -35,7 +35,7 @@ from chasquimq.times import Duration
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 SIGNAL_CHECK_S = 0.5
 """A signal that arrives just before the wait begins does not interrupt it; so late it is seen."""
