@@ -160,6 +160,8 @@ class Engine:
                             await run_on(connection, self._core.reading.create_group(connection.profile))
                             connection.read_with(self._core.reading.reader())
                             while await self._read_from(connection):
+                                if failures:
+                                    logger.warning("connected again; reading goes on")
                                 failures = 0
                         finally:
                             connection.abort()

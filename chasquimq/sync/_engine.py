@@ -123,6 +123,8 @@ class Engine:
                     run_on(connection, self._core.reading.create_group(connection.profile))
                     connection.read_with(self._core.reading.reader())
                     while self._read_from(connection):
+                        if failures:
+                            logger.warning("connected again; reading goes on")
                         failures = 0
             except ChasquiError as error:
                 if self._reading_ends.is_set():

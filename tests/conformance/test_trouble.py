@@ -201,7 +201,9 @@ async def test_an_add_that_was_never_sent_has_not_been_done(own_world: World, ow
 
 
 @pytest.mark.forms("sync", "asyncio", "trio", "uvloop")
-async def test_a_server_that_crashes_and_comes_back_loses_nothing(own_world: World, own_server: RedisServer) -> None:
+async def test_a_server_that_crashes_and_comes_back_loses_nothing(
+    own_world: World, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     world = own_world
     ran: list[Any] = []
     errors: list[Exception] = []
@@ -227,6 +229,8 @@ async def test_a_server_that_crashes_and_comes_back_loses_nothing(own_world: Wor
     assert errors
     assert all(isinstance(error, RedisConnectionError) for error in errors)
     assert not world.dead()
+    told = [record.getMessage() for record in caplog.records if record.name == "chasquimq.worker"]
+    assert told.count("connected again; reading goes on") == 1
 
 
 async def test_what_ended_while_the_server_was_away_is_acknowledged_later(
