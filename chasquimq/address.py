@@ -75,15 +75,22 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """Connection settings as one reusable value.
+    """Connection settings as one reusable value (product page, ConnectionOptions).
 
     ``url``: a complete URL; the other options, where they are not at their default, win over its parts.
-    ``unix_socket_path``: a local socket instead of ``host`` and ``port``.
-    ``ssl``: TLS; certificates are verified unless ``ssl_cert_reqs="none"``.
-    ``credential_provider``: an object with ``get_credentials()``, asked at every connect (as in redis-py).
-    ``connect_timeout_ms``: how long connecting, the handshake included, may take.
-    ``socket_timeout_ms``: how long the server may stay silent while an answer is due; the time that a
-    blocking command blocks on purpose is added to it.
+    ``host``, ``port``: a TCP address, default 127.0.0.1 and 6379. ``unix_socket_path``: a local socket instead.
+    ``username``, ``password``: credentials, default none. ``credential_provider``: an object with
+    ``get_credentials()``, asked at every connect (as in redis-py). ``db``: the database's number, default 0.
+    ``client_name``: how the connections call themselves in CLIENT LIST.
+    ``ssl``: TLS; certificates are verified unless ``ssl_cert_reqs="none"``. ``ssl_ca_certs``, ``ssl_ca_path``,
+    ``ssl_ca_data``: the authorities to trust, default the system's. ``ssl_certfile``, ``ssl_keyfile``,
+    ``ssl_password``: the certificate to show, and its key. ``ssl_check_hostname``: whether the certificate must
+    bear the host's name, default True. ``ssl_min_version``, ``ssl_ciphers``: limits as in the module ssl.
+    ``connect_timeout_ms``: how long connecting, the handshake included, may take, default 5,000.
+    ``socket_timeout_ms``: how long the server may stay silent while an answer is due, default 10,000; the time that
+    a blocking command blocks on purpose is added to it.
+
+    The values are checked where they are used: InvalidOptionError, InvalidOptionTypeError.
     """
 
     url: str | None = field(default=None, repr=False)

@@ -29,7 +29,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueEvent:
-    """What all events have."""
+    """What all events have.
+
+    ``event``: the kind. ``event_id``: its id in the events stream. ``ts``: when it was written, by the writer's clock.
+    Events of a job have ``job_id`` and ``name``, the dispatch name, too.
+    """
 
     event: ClassVar[str] = ""
     event_id: str
@@ -60,7 +64,11 @@ class Active(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed(_JobEvent):
-    """The handler returned. ``returnvalue`` is None unless the worker could write it into the event."""
+    """The handler returned.
+
+    ``attempt``: which run it was, 1 in the first. ``returnvalue``: None unless the worker could write it into the
+    event, as JSON of up to 1,000 characters. ``duration_us``: how long the handler ran, in microseconds.
+    """
 
     event: ClassVar[str] = "completed"
     attempt: int = 0
@@ -70,7 +78,11 @@ class Completed(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(_JobEvent):
-    """The handler raised; a retry or the dead-letter queue follows."""
+    """The handler raised; a retry or the dead-letter queue follows.
+
+    ``failed_reason``: the error's text. ``attempt``: which run it was, 1 in the first. ``duration_us``: how long the
+    handler ran, in microseconds.
+    """
 
     event: ClassVar[str] = "failed"
     failed_reason: str = ""
@@ -80,7 +92,10 @@ class Failed(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryScheduled(_JobEvent):
-    """The job waits for another run; ``attempt`` is the number of that run."""
+    """The job waits for another run.
+
+    ``attempt``: the number of that run. ``backoff_ms``: how long it waits.
+    """
 
     event: ClassVar[str] = "retry-scheduled"
     attempt: int = 0
@@ -89,7 +104,7 @@ class RetryScheduled(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delayed(_JobEvent):
-    """A producer added the job with a delay (if it writes events)."""
+    """A producer added the job with a delay (if it writes events). ``delay`` is in milliseconds."""
 
     event: ClassVar[str] = "delayed"
     delay: int = 0
@@ -97,7 +112,10 @@ class Delayed(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dlq(_JobEvent):
-    """The job is in the dead-letter queue. ``job_id`` is empty for entries that could not be decoded."""
+    """The job is in the dead-letter queue. ``job_id`` is empty for entries that could not be decoded.
+
+    ``reason``: as in DlqEntry. ``attempt``: the run that failed.
+    """
 
     event: ClassVar[str] = "dlq"
     reason: str = ""
@@ -106,7 +124,10 @@ class Dlq(_JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetriesExhausted(_JobEvent):
-    """The same as Dlq under the product's other name; made by the subscriber, for listeners only."""
+    """The same as Dlq under the product's other name; made by the subscriber, for listeners only.
+
+    ``attempts_made``: the run that failed. ``reason``: as in DlqEntry.
+    """
 
     event: ClassVar[str] = "retries-exhausted"
     attempts_made: int = 0
@@ -122,7 +143,7 @@ class Drained(QueueEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown(QueueEvent):
-    """An event type that this version does not know."""
+    """An event type that this version does not know: its ``event_name``, and its ``fields`` as texts."""
 
     event: ClassVar[str] = "unknown"
     event_name: str = ""

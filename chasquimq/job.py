@@ -30,6 +30,7 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
     name: str
     """The dispatch name; may be empty."""
     data: DataT
+    """What was added."""
     timestamp: int
     """Submission time, milliseconds since the epoch."""
     attempts_made: int
@@ -39,7 +40,9 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
     progress: Any
     """What the handler reported last; known to this process only."""
     returnvalue: ResultT | None
+    """What the handler returned, or ``wait_for_result`` found; known to this process only."""
     failed_reason: str | None
+    """The text of the error that ended this run; known to this process only."""
     delay: int
     """Original delay in milliseconds."""
     processed_on: int | None

@@ -49,6 +49,8 @@ class BackoffOptions:
     before the n-th retry. ``delay``: milliseconds or timedelta, default 100. ``max_delay``: cap of the computed
     wait; without it 30 s, or ``delay`` if that is longer. ``multiplier``: default 2. ``jitter_ms``: up to so many
     milliseconds are added or taken away at random; default 0.
+
+    Raises InvalidOptionError, InvalidOptionTypeError.
     """
 
     type: Literal["fixed", "exponential"]
@@ -89,7 +91,7 @@ class BackoffSpec:
 
     @staticmethod
     def fixed(delay: Duration, *, jitter_ms: Duration | None = None) -> BackoffOptions:
-        """The same wait before every retry."""
+        """The same wait before every retry: milliseconds or timedelta, ``jitter_ms`` more or less by chance."""
         return BackoffOptions(type="fixed", delay=delay, jitter_ms=jitter_ms)
 
     @staticmethod
@@ -112,9 +114,13 @@ class BackoffSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedFires:
-    """What happens to fires that nobody was there to do: ``skip`` (default), ``fire-once``, ``fire-all``.
+    """What happens to fires that nobody was there to do (product page, MissedFiresOption).
 
-    ``max_catchup`` bounds ``fire-all`` and is required there, at least 1.
+    ``kind``: ``"skip"`` (default) leaves them out, ``"fire-once"`` has one job stand for all, ``"fire-all"`` makes up
+    for each. ``max_catchup``: the most fires of one catching-up, at least 1; required with ``"fire-all"``, refused
+    otherwise.
+
+    Raises InvalidOptionError, InvalidOptionTypeError.
     """
 
     kind: Literal["skip", "fire-once", "fire-all"] = "skip"
@@ -131,7 +137,18 @@ class MissedFires:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepeatOptions:
-    """A recurring job: exactly one of ``pattern`` (cron) and ``every`` (product page, RepeatOptions)."""
+    """A recurring job: exactly one of ``pattern`` and ``every`` (product page, RepeatOptions).
+
+    ``pattern``: a cron expression of 5 fields, 6 with leading seconds, 7 with a trailing year, or a nickname such as
+    ``@daily``. ``tz``: its time zone: an IANA name, an offset like ``+05:30``, ``UTC`` (default) or ``Z``. ``every``:
+    an interval, milliseconds or timedelta, at least 1 ms; the first fire is one interval after the add. ``limit``: how
+    often it fires in all, default without end. ``start_date``, ``end_date``: it does not fire before, not after: an
+    aware datetime, milliseconds since the epoch, or an ISO 8601 text with a time zone. ``missed_fires``: what happens
+    to fires that nobody was there to do: MissedFires, a mapping of its fields, or the name of a kind; default
+    ``"skip"``. ``immediately``, ``job_id``: accepted, no effect.
+
+    The values are checked by ``add``: InvalidOptionError, InvalidOptionTypeError.
+    """
 
     pattern: str | None = None
     every: Duration | None = None
@@ -151,9 +168,12 @@ class JobsOptions:
     ``delay``: milliseconds, timedelta, or an aware datetime at which the job becomes due; 0 = at once.
     ``attempts``: total number of runs allowed, default the worker's. ``backoff``: a number of milliseconds
     (fixed) or BackoffOptions. ``job_id``: stable id; a second add of it within the deduplication window adds
-    nothing. ``timestamp``: submission time. ``repeat`` / ``repeat_job_key``: a recurring job.
-    ``remove_on_complete`` / ``remove_on_fail``: accepted, no effect. ``priority`` / ``lifo``: accepted, ignored
-    with one warning (a stream is first in, first out). ``parent``: NotSupportedError.
+    nothing. ``timestamp``: the submission time that the job carries, default now. ``repeat``: RepeatOptions or a
+    mapping of the same names: a recurring job is stored instead. ``repeat_job_key``: its key, default made of name and
+    pattern. ``remove_on_complete``, ``remove_on_fail``: accepted, no effect. ``priority``, ``lifo``: accepted, ignored
+    with one warning (a stream is first in, first out). ``parent``: raises NotSupportedError.
+
+    The values are checked by ``add``: InvalidOptionError, InvalidOptionTypeError, InvalidJobIdError.
     """
 
     delay: Duration | Instant | None = None
@@ -182,7 +202,11 @@ class JobsOptions:
 
 @dataclass(frozen=True, slots=True)
 class BulkJob:
-    """One row of ``add_bulk``."""
+    """One row of ``add_bulk``.
+
+    ``name``: dispatch name, at most 256 bytes, may be empty. ``data``: anything MessagePack can carry. ``opts``: the
+    job's options, JobsOptions or a mapping of the same names; default those of the queue.
+    """
 
     name: str
     data: Any
@@ -191,7 +215,7 @@ class BulkJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOptions:
-    """The options of a Queue. ``prefix`` is accepted and ignored."""
+    """The options of a Queue as one reusable value (product page, QueueOptions); see ``Queue`` for the meanings."""
 
     connection: Any = None
     default_job_options: JobsOptions | Mapping[str, Any] | None = None
@@ -203,7 +227,7 @@ class QueueOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """The options of a Worker; see ``Worker`` for meanings and defaults."""
+    """The options of a Worker as one reusable value (product page, WorkerOptions); see ``Worker`` for the meanings."""
 
     connection: Any = None
     concurrency: int | None = None
@@ -229,7 +253,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueEventsOptions:
-    """The options of QueueEvents. ``prefix`` is accepted and ignored."""
+    """The options of QueueEvents as one value (product page, QueueEventsOptions); see there for the meanings."""
 
     connection: Any = None
     prefix: str | None = None
@@ -240,7 +264,11 @@ class QueueEventsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitForResultOptions:
-    """The options of ``Job.wait_for_result``: budget (default 30 s), polling interval (100 ms), abort signal."""
+    """The options of ``Job.wait_for_result`` as one value (product page, WaitForResultOptions).
+
+    ``timeout_ms``: the time in all, milliseconds or timedelta, default 30,000. ``interval_ms``: the longest time
+    between two looks, default 100. ``signal``: a threading.Event (sync) or anyio.Event (aio) that ends the wait.
+    """
 
     timeout_ms: Duration | None = None
     interval_ms: Duration | None = None

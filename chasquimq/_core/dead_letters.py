@@ -30,11 +30,16 @@ class DlqEntry:
 
     def __init__(self, dlq_id: str, fields: dict[bytes, bytes]) -> None:
         self.dlq_id = dlq_id
+        """Its id in the dead-letter stream; the part before the hyphen is when it died, ms since the epoch."""
         self.source_id = _text(fields.get(b"source_id", b""))
+        """The id that the entry had in the queue's stream."""
         self.reason = _text(fields.get(b"reason", b""))
+        """Why: ``retries_exhausted``, ``unrecoverable``, ``decode_failed``, ``malformed`` or ``oversize_payload``."""
         detail = fields.get(b"detail")
         self.detail: str | None = None if detail is None else _text(detail)
+        """The error with the end of its traceback, or what is wrong with the entry; None if the writer gave none."""
         self.name = _text(fields.get(b"n", b""))
+        """The dispatch name; may be empty."""
         self.payload = fields.get(b"d", b"")
         """The job's envelope as it stood in the stream."""
 

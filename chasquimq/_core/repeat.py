@@ -95,17 +95,27 @@ class RepeatableMeta:
     """What ``get_repeatable_jobs`` tells of a spec (product page, RepeatableJobMeta). There is no payload."""
 
     key: str
+    """Its identity, for ``remove_repeatable_by_key``."""
     job_name: str
+    """The dispatch name of the jobs that it adds."""
     pattern_kind: str
     """``"cron"`` or ``"every"``."""
     pattern: str | None
+    """The cron expression, or None."""
     tz: str | None
+    """The time zone of the expression; None is UTC."""
     every: int | None
+    """The interval in milliseconds, or None."""
     next_fire_ms: int
+    """When it fires next, milliseconds since the epoch."""
     limit: int | None
+    """How often it fires in all; None is without end."""
     start_after_ms: int | None
+    """It does not fire before; milliseconds since the epoch."""
     end_before_ms: int | None
+    """It does not fire after; milliseconds since the epoch."""
     missed_fires: MissedFires
+    """What happens to fires that nobody was there to do."""
 
     @classmethod
     def of(cls, spec: RepeatSpec, next_fire_ms: int) -> RepeatableMeta:
