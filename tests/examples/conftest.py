@@ -1,5 +1,6 @@
 """Programs as real processes, and a server of their own for each."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,21 +37,22 @@ def server_url(tmp_path: Path) -> Iterator[str]:
 
 
 class Program:
-    """A running program whose two outputs are read as one text."""
+    """A running program whose two outputs are read as one text, unless its errors go into a file."""
 
-    def __init__(self, arguments: list[str], folder: Path, server_url: str | None) -> None:
+    def __init__(self, arguments: list[str], folder: Path, server_url: str | None, errors: Path | None) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         environment.pop("CHASQUIMQ_REDIS_URL", None)
         if server_url is not None:
             environment["CHASQUIMQ_REDIS_URL"] = server_url
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with contextlib.ExitStack() as stack:
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if errors is None else stack.enter_context(errors.open("wb")),
+                text=True,
+            )
 
     def read_until(self, text: str) -> str:
         """The output up to the line that holds ``text``."""
@@ -84,8 +86,10 @@ def start() -> Iterator[Start]:
     """Starts a program; without a ``server_url`` it has to find a server by itself."""
     started: list[Program] = []
 
-    def start(*arguments: str, folder: Path = ROOT, server_url: str | None = None) -> Program:
-        started.append(Program([*arguments], folder, server_url))
+    def start(
+        *arguments: str, folder: Path = ROOT, server_url: str | None = None, errors: Path | None = None
+    ) -> Program:
+        started.append(Program([*arguments], folder, server_url, errors))
         return started[-1]
 
     yield start
@@ -94,11 +98,11 @@ def start() -> Iterator[Start]:
         program.process.communicate()
 
 
-def await_worker(url: str, program: Program) -> None:
-    """Returns when a worker is up: it holds one connection for reading and one for leases."""
+def await_worker(url: str, program: Program, waits_in: str = "xreadgroup") -> None:
+    """Returns when a worker is up and waits for jobs; a standalone scheduler waits in ``blpop``."""
     with redis.Redis.from_url(url) as client:
         deadline = time.monotonic() + TIMEOUT_S
-        while not any(known["cmd"] == "xreadgroup" and "b" in known["flags"] for known in client.client_list()):
+        while not any(known["cmd"] == waits_in and "b" in known["flags"] for known in client.client_list()):
             assert program.process.poll() is None, program.finish()
             assert time.monotonic() < deadline, "no worker has started"
             time.sleep(0.02)
