@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test demo lint types format bench micro wheels clean
+.PHONY: help env servers test demo lint types format docs bench micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -74,6 +74,15 @@ format: env ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix-only -q $(wildcard $(CODE))
 	@$(BIN)/ruff format $(wildcard $(CODE))
 
+# In the same environment, but only when it is asked for: nothing else needs these packages.
+$(VENV)/.docs: $(VENV)/.installed
+	@CHASQUIMQ_NO_EXTENSIONS=1 $(BIN)/python -m pip install -qq -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## the documentation site, into site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html"
+
 bench: servers micro ## the benchmarks: single functions, then whole scenarios beside their floors (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
@@ -89,6 +98,6 @@ wheels: env ## sdist, wheel for this Python, and the pure-Python wheel, into dis
 	@ls -l dist
 
 clean: ## remove the environment, caches, servers and build products
-	@rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage*
+	@rm -rf $(VENV) .cache build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks .coverage*
 	@rm -f chasquimq/_fast/*.c chasquimq/_fast/*.so chasquimq/_fast/*.html
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
