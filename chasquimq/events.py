@@ -32,6 +32,7 @@ class QueueEvent:
     """What all events have.
 
     ``event``: the kind. ``event_id``: its id in the events stream. ``ts``: when it was written, by the writer's clock.
+
     Events of a job have ``job_id`` and ``name``, the dispatch name, too.
     """
 

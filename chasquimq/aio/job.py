@@ -43,9 +43,10 @@ class Job(BaseJob[DataT, ResultT]):
         """Waits until the stored return value can be read, and returns it.
 
         ``timeout_ms``: total budget, default 30,000. ``interval_ms``: longest time between two looks, default 100;
-        the first looks come sooner. ``signal``: an event that ends the wait when it is set. The worker must run with
-        ``store_results=True``; a handler that returns ``None``, or fails for good, stores nothing, and the wait times
-        out.
+        the first looks come sooner. ``signal``: an event that ends the wait when it is set.
+
+        The worker must run with ``store_results=True``; a handler that returns ``None``, or fails for good, stores
+        nothing, and the wait times out.
 
         Raises WaitForResultTimeoutError, AbortError (signal), NotSupportedError inside a handler.
         """

@@ -34,10 +34,11 @@ class Consumer:
     done; raising means retry, or the dead-letter queue when the budget is used up or UnrecoverableError is raised.
 
     ``retry``: the wait before retries of jobs that do not say themselves, RetryOpts or a mapping, default exponential
-    from 100 ms up to 30 s. ``max_attempts``: total runs of such a job, default 3. ``queue_name``, ``connection``,
-    ``concurrency``, ``autorun``, ``drain_delay``, ``name``, ``run_scheduler``, ``scheduler_tick_ms``,
-    ``store_results``, ``result_ttl_ms``, ``events``, ``lease_ms``, ``drain_timeout_ms``, ``ack`` and
-    ``max_payload_bytes`` mean what they mean for a Worker, with the same defaults.
+    from 100 ms up to 30 s. ``max_attempts``: total runs of such a job, default 3.
+
+    ``queue_name``, ``connection``, ``concurrency``, ``autorun``, ``drain_delay``, ``name``, ``run_scheduler``,
+    ``scheduler_tick_ms``, ``store_results``, ``result_ttl_ms``, ``events``, ``lease_ms``, ``drain_timeout_ms``,
+    ``ack`` and ``max_payload_bytes`` mean what they mean for a Worker, with the same defaults.
 
     Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
     its kinds when the server cannot be reached at that time; later on a consumer survives that.

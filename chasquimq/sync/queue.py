@@ -126,7 +126,9 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         total runs allowed, default the worker's. ``backoff``: milliseconds (fixed) or BackoffOptions. ``job_id``:
         a stable id; adding it again within the deduplication window adds nothing, and the returned job says so
         (``is_duplicate``). ``repeat``: stores a repeatable spec instead, under ``repeat_job_key`` or a key made of name
-        and pattern, which is the returned job's id. See JobsOptions for the others.
+        and pattern, which is the returned job's id.
+
+        See JobsOptions for the others.
 
         Raises InvalidOptionError, InvalidOptionTypeError, InvalidJobIdError, PayloadEncodeError,
         PayloadTooLargeError, NotSupportedError before any I/O; ServerReplyError; RedisConnectionError, whose
@@ -238,7 +240,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
 
         ``jobs``: any iterable, also a generator, of ``(name, data)``, ``(name, data, options)``, mappings with
         these keys (``name``, ``data``, ``opts``) or BulkJob. It is read while earlier rows are on their way, in
-        buffers of up to 250 rows. ``return_jobs=False`` returns the number of rows instead of the jobs, so that
+        buffers of up to 250 rows. ``return_jobs``: False returns the number of rows instead of the jobs, so that
         millions of rows need the memory of a few buffers.
 
         Raises BulkAddError when rows were refused, with one error per row: if there are any among the first 250

@@ -159,8 +159,8 @@ def assert_enqueued(
 ) -> EnqueuedJob:
     """Asserts that there is such a job in the queue and returns the first one.
 
-    What is not given does not matter. ``count``: exactly so many; default at least one. The AssertionError shows
-    what is in the queue.
+    What is not given does not matter. The AssertionError shows what is in the queue. ``count``: exactly so many;
+    default at least one.
     """
     __tracebackhide__ = True
     if count is not None and count < 1:
