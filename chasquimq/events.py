@@ -31,7 +31,8 @@ __all__ = [
 class QueueEvent:
     """What all events have.
 
-    ``event``: the kind. ``event_id``: its id in the events stream. ``ts``: when it was written, by the writer's clock.
+    ``event``: the kind. ``event_id``: its id in the events stream. ``ts``: when it was written, by the writer's clock,
+    milliseconds since the epoch.
 
     Events of a job have ``job_id`` and ``name``, the dispatch name, too.
     """

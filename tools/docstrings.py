@@ -22,6 +22,10 @@ LINKED = ("errors", "options", "native", "address", "_core.dead_letters", "_core
 class Docstrings(griffe.Extension):
     """Rewrites the docstrings of the package once it is loaded."""
 
+    def on_alias_instance(self, *, alias: griffe.Alias, **_: Any) -> None:
+        """Called for every import. Who reads the code without running it is shown the standard dataclasses."""
+        alias.target_path = re.sub(r"^chasquimq\._dataclass\.", "dataclasses.", alias.target_path)
+
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called once, with all modules."""
         names = {found.name: found.path for module in LINKED for found in _own_classes(pkg[module])}
