@@ -206,7 +206,8 @@ def reference_event(kind):
 def test_an_event_has_the_same_fields_in_the_same_order(kind):
     settlement = Settlement(KEYS, SettlementSettings(group=GROUP, consumer=b"c-1"), LeaseBook(30_000))
     entry = failed_entry(bytes.fromhex("94a3722d31c401c0cf000001a20b88d23100"), "boom")
-    settlement.started(entry)
+    assert settlement.starts is not None
+    settlement.starts.append(entry)
     settlement.completed(entry)
     settlement.failed(Failure(entry, Retry(1, b"m", 2), "boom"))
     settlement.drained(1)

@@ -243,6 +243,9 @@ cdef bint write_map(Writer* writer, PyObject* mapping, int depth) noexcept:
         return False
     writer.size = distance(writer.data, put_header(at, <uint64_t>size, 0x80, 16, 0, 0xDE))
     while PyDict_Next(<object>mapping, &position, &key, &value):
+        # The twin refuses a key that is a container.
+        if PyTuple_CheckExact(<object>key):
+            return False
         if not write_item(writer, key, depth) or not write_item(writer, value, depth):
             return False
     return True

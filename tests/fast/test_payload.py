@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import msgpack
@@ -140,6 +141,11 @@ def test_other_accepted_types(fast, value, expected):
     assert same(fast.payload.decode_payload(fast.payload.encode_payload(value)), expected)
 
 
+def test_an_extension_as_key_comes_back(fast):
+    value = {"list": [], "map": {msgpack.ExtType(5, b"x"): 1}}
+    assert fast.payload.decode_payload(fast.payload.encode_payload(value)) == value
+
+
 def test_datetimes_come_back_aware(fast):
     decoded = fast.payload.decode_payload(fast.payload.encode_payload(datetime(2026, 1, 1, tzinfo=UTC)))
     assert decoded.utcoffset() == timedelta(0)
@@ -148,6 +154,11 @@ def test_datetimes_come_back_aware(fast):
 @dataclass
 class Point:
     x: int
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
 
 
 class Model:
@@ -171,6 +182,9 @@ class Model:
         ([2**64], "data[0] is an integer beyond 64 bits", "pass it as str"),
         ((1, -(2**63) - 1), "data[1] is an integer beyond 64 bits", "pass it as str"),
         ({2**70: 1}, "data key (int) is an integer beyond 64 bits", "pass it as str"),
+        ({(1, 2): 3}, "data key (tuple) is a tuple", "a list of pairs"),
+        ({"a": [{"b": 1}, {(): 0}]}, 'data["a"][1] key (tuple) is a tuple', "a list of pairs"),
+        (({Pair(1, 2): 3},), "data[0] key (Pair) is a Pair", "a list of pairs"),
         ({"a": "\ud800"}, 'data["a"] is a str with a lone surrogate', "encode it"),
         ([1, memoryview(b"abcdef")[::2]], "data[1] is a memoryview that is not contiguous", "bytes(value)"),
     ],

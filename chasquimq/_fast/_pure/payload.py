@@ -20,6 +20,8 @@ DEEPEST_NESTING = 512
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG_CONTAINERS = bytes([0xDC, 0xDD, 0xDE, 0xDF])
 _CONTAINERS = bytes(range(0x80, 0xA0)) + _LONG_CONTAINERS
+_NOT_MAPS = bytes(set(range(256)) - {*range(0x80, 0x90), 0xDE, 0xDF})
+_NOT_ARRAYS = bytes(set(range(256)) - {*range(0x90, 0xA0), 0xDC, 0xDD})
 _NOT_CONTAINERS = bytes(set(range(256)) - set(_CONTAINERS))
 _NOT_LONG_CONTAINERS = bytes(set(range(256)) - set(_LONG_CONTAINERS))
 _LONGEST = 2**32 - 1
@@ -43,6 +45,9 @@ def encode_payload(data: object) -> bytes:
         raise PayloadEncodeError(_explain(data, error)) from error
     # Few payloads hold so many container-like bytes: the walk below is rare.
     if len(encoded.translate(None, _NOT_CONTAINERS)) > DEEPEST_NESTING and _is_too_deep(data):
+        raise PayloadEncodeError(_explain(data, None))
+    # The packer takes a tuple as a key, for which no Python reader has a use: it would come back as a list.
+    if encoded.translate(None, _NOT_ARRAYS) and encoded.translate(None, _NOT_MAPS) and _has_container_as_key(data):
         raise PayloadEncodeError(_explain(data, None))
     return encoded
 
@@ -93,13 +98,28 @@ def _is_too_deep(value: object) -> bool:
     return True
 
 
+def _has_container_as_key(value: object) -> bool:
+    level = [value]
+    while level:
+        containers = [item for item in level if _is_container(item)]
+        level = []
+        for container in containers:
+            if isinstance(container, dict):
+                if any(_is_container(key) for key in container):
+                    return True
+                level.extend(container.values())
+            else:
+                level.extend(container)  # type: ignore[arg-type]  # a list or a tuple
+    return False
+
+
 def _explain(data: object, error: Exception | None) -> str:
     """Where the first fault is and what to do: a walk in the packer's order, without recursion."""
     path: list[str] = []
     # The iterators of the containers that the walk is in; the first level holds the data itself.
-    levels: list[Iterator[tuple[str, object]]] = [iter([("data", data)])]
+    levels: list[Iterator[tuple[str, object, bool]]] = [iter([("data", data, False)])]
     while levels:
-        step, item = next(levels[-1], (None, None))
+        step, item, is_key = next(levels[-1], (None, None, False))
         if step is None:
             levels.pop()
             if path:
@@ -109,6 +129,11 @@ def _explain(data: object, error: Exception | None) -> str:
         if fault is not None:
             return f"{''.join(path)}{step} {fault}"
         if _is_container(item):
+            if is_key:
+                return (
+                    f"{''.join(path)}{step} is a {type(item).__name__}, and a map with such a key cannot be read back; "
+                    "use a text or a number as key, or pass a list of pairs"
+                )
             if len(levels) > DEEPEST_NESTING:
                 return (
                     f"data is nested deeper than {DEEPEST_NESTING} levels, or a container holds itself "
@@ -123,14 +148,15 @@ def _is_container(item: object) -> bool:
     return isinstance(item, (list, tuple, dict)) and not isinstance(item, msgpack.ExtType)
 
 
-def _children(item: Any) -> Iterator[tuple[str, object]]:
+def _children(item: Any) -> Iterator[tuple[str, object, bool]]:
+    """What a container holds: the way there, the item, whether it is a key of a map."""
     if isinstance(item, dict):
         for key, value in item.items():
-            yield f" key {_key_text(key)}", key
-            yield f"[{_key_text(key)}]", value
+            yield f" key {_key_text(key)}", key, True
+            yield f"[{_key_text(key)}]", value, False
     else:
         for index, value in enumerate(item):
-            yield f"[{index}]", value
+            yield f"[{index}]", value, False
 
 
 def _key_text(key: object) -> str:
