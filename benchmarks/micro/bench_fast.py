@@ -4,14 +4,16 @@ Run with ``pytest -p benchmark benchmarks/micro/bench_fast.py``; each group hold
 implementations of one function, so that its ratio shows. Where one call is too short to time, a round makes many.
 """
 
+from collections import deque
 from importlib import import_module
 from types import SimpleNamespace
 
+import hiredis
 import msgpack
 import pytest
 
 PACKAGES = {"cython": "chasquimq._fast", "python": "chasquimq._fast._pure"}
-MODULES = ("backoff", "entries", "envelope", "frames", "payload", "ulid")
+MODULES = ("backoff", "clock", "entries", "envelope", "frames", "job_state", "payload", "replies", "running", "ulid")
 CALLS = 100
 NOW = 1795489905760
 JOB_ID = "01M85RHMFQ1N9XM1BBQPN8XY0A"
@@ -122,6 +124,45 @@ def test_parse_entries_of_100(benchmark, fast, override):
     ]
     reply = [[STREAM, rows]]
     benchmark(fast.entries.parse_entries, reply, 1 << 20)
+
+
+def test_read_entries_of_100(benchmark, fast):
+    """From the received bytes of a read to 100 entries: divide by 100 for one."""
+    benchmark.group = "read_entries of 100"
+    envelope = fast.envelope.encode_envelope(JOB_ID, PAYLOAD, NOW, 0, b"")
+    text = b"$%d\r\n%b\r\n"
+    fields = b"*4\r\n" + b"".join(text % (len(part), part) for part in (b"d", envelope, b"n", b"welcome"))
+    entries = [b"*4\r\n" + text % (len(entry_id), entry_id) + fields + b":0\r\n:0\r\n" for entry_id in IDS]
+    received = b"%1\r\n" + text % (len(STREAM), STREAM) + b"*%d\r\n" % CALLS + b"".join(entries)
+    reader = fast.replies.EntryReader(hiredis.Reader(), STREAM, 1 << 20)
+
+    def read():
+        reader.feed(received, 0, len(received))
+        return fast.entries.parse_entries(reader.gets(), 1 << 20)
+
+    assert len(benchmark(read)) == CALLS
+
+
+def test_start_and_complete(measure, fast):
+    ended = deque()
+    runs = fast.running.Runs(
+        None,
+        fast.job_state.JobState,
+        clock=fast.clock,
+        decode=fast.payload.decode_payload,
+        listened={},
+        started=None,
+        completed=ended,
+        keeps_values=False,
+    )
+    entry = fast.entries.Entry(b"1-1", JOB_ID, PAYLOAD, name="welcome", created_at_ms=NOW)
+    entry.lease_until = float("inf")
+
+    def run():
+        runs.complete(runs.start(entry), None)
+        ended.clear()
+
+    measure(run)
 
 
 def test_pack_command(measure, fast):
