@@ -1,4 +1,4 @@
-"""``python -m benchmarks [SCENARIO …]``: measures whole scenarios beside their floors and the reference.
+"""``python -m benchmarks [SCENARIO …]``: measures whole scenarios beside their floors and the field.
 
 Starts a private server for the run and ends it. Prints one table per scenario and, at the end, the targets.
 """
@@ -16,31 +16,42 @@ from benchmarks.macro.meter import Probe
 from benchmarks.macro.results import Measured
 from benchmarks.macro.runner import HOST, measure
 from benchmarks.macro.scenarios import ALL
+from benchmarks.macro.sides import REFERENCE
 from benchmarks.macro.tables import lines_of
-from benchmarks.report import target_rows, write_report
-
-REPORT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+from benchmarks.peers import PEERS
+from benchmarks.report.circumstances import circumstances
+from benchmarks.report.document import REPORT, target_rows, write_report
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="names, or beginnings of names; see --list")
-    parser.add_argument("--list", action="store_true", help="name the scenarios and stop")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and the peers, and stop")
     parser.add_argument("--flavours", default=",".join(FLAVOURS), help="default: %(default)s")
     parser.add_argument("--pairs", type=int, help="rounds; default 5, or 3 with --quick")
     parser.add_argument("--quick", action="store_true", help="fewer jobs: for a look, not for a report")
-    parser.add_argument("--no-reference", action="store_true", help="leave the reference out")
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const=",".join(PEERS),
+        default=REFERENCE,
+        metavar="NAMES",
+        help="who is measured beside us; without names all; without the option %(default)s alone; '' = nobody",
+    )
     parser.add_argument("--server", default="redis-8.6", help="a name of `python -m tests.servers list`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there")
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.relative_to(REPORT.parents[1])}")
+    parser.add_argument(
+        "--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing: show the runs of a --json FILE"
+    )
     return parser.parse_args()
 
 
-def _chosen(names: list[str]) -> list[Case]:
+def _chosen(names: list[str], is_for_report: bool) -> list[Case]:
     if not names:
-        return [case for case in ALL if not case.optional]
+        return [case for case in ALL if is_for_report or not case.optional]
     known = {case.name for case in ALL}
-    chosen = []
+    chosen: list[Case] = []
     for name in names:
         found = [case for case in ALL if case.name == name or (name not in known and case.name.startswith(name))]
         if not found:
@@ -49,45 +60,66 @@ def _chosen(names: list[str]) -> list[Case]:
     return chosen
 
 
+def _names(text: str, known: tuple[str, ...], what: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if unknown := set(names) - set(known):
+        sys.exit(f"there is no {what} {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return names
+
+
 def main() -> int:
     options = _arguments()
     if options.list:
         for case in ALL:
-            print(f"{case.name:16} {case.title}{' (only when named)' if case.optional else ''}")
+            print(f"{case.name:16} {case.title}{' (only when named, or for a report)' if case.optional else ''}")
+        print(f"peers: {', '.join(PEERS)}")
         return 0
-    cases = _chosen(options.scenarios)
-    flavours = options.flavours.split(",")
-    if unknown := set(flavours) - set(FLAVOURS):
-        sys.exit(f"there is no flavour {', '.join(sorted(unknown))}; the flavours are {', '.join(FLAVOURS)}")
-    pairs = options.pairs or (3 if options.quick else 5)
+    if options.earlier is not None:
+        document = json.loads(options.earlier.read_text())
+    else:
+        document = _measure_all(options)
+        if options.json:
+            options.json.write_text(json.dumps(document, indent=1))
+    results = {found["case"]: Measured.from_json(found) for found in document["cases"]}
+    if options.earlier is not None:
+        for measured in results.values():
+            print("\n".join(lines_of(measured)), end="\n\n")
+    _print_targets(results)
+    if options.report:
+        write_report(REPORT, results, document["circumstances"])
+    return 1 if any(measured.voids for measured in results.values()) else 0
 
+
+def _measure_all(options: argparse.Namespace) -> dict[str, object]:
     from tests.servers.process import RedisServer
 
+    cases = _chosen(options.scenarios, options.report)
+    flavours = _names(options.flavours, FLAVOURS, "flavour")
+    peers = _names(options.peers, tuple(PEERS), "peer")
+    pairs = options.pairs or (3 if options.quick else 5)
     # The server leaves with us, however we are ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
-    results: dict[str, Measured] = {}
     with RedisServer(options.server) as server:
         assert server.port is not None
         version = Probe(HOST, server.port).info("server")["redis_version"]
+        found = []
         for case in cases:
             measured = measure(
                 case,
                 server.port,
                 flavours=flavours,
+                peers=peers,
                 pairs=pairs,
-                quick=options.quick,
-                reference=not options.no_reference,
+                size="quick" if options.quick else "full",
                 tell=_tell if sys.stderr.isatty() else lambda _line: None,
             )
-            results[case.name] = measured
+            found.append(measured)
             print("\n".join(lines_of(measured)), end="\n\n", flush=True)
-    _print_targets(results)
-    if options.json:
-        options.json.write_text(json.dumps([measured.to_json() for measured in results.values()], indent=1))
-    if options.report:
-        write_report(REPORT, results, version, pairs)
-    return 1 if any(measured.voids for measured in results.values()) else 0
+    asked = {side for measured in found for side in (*measured.sides(), *measured.missing) if side in PEERS}
+    return {
+        "circumstances": circumstances(version, pairs, is_quick=options.quick, peers=[p for p in peers if p in asked]),
+        "cases": [measured.to_json() for measured in found],
+    }
 
 
 def _tell(line: str) -> None:
@@ -99,7 +131,7 @@ def _print_targets(results: dict[str, Measured]) -> None:
     if rows:
         print("targets")
         for what, side, target, measured, verdict in rows:
-            print(f"  {what:52} {side:8} {target:>8}  {measured:>18}  {verdict}")
+            print(f"  {what:52} {side:8} {target:>8}  {measured:>26}  {verdict}")
 
 
 if __name__ == "__main__":

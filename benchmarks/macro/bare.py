@@ -8,14 +8,32 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import hiredis
 
-__all__ = ["BareClient", "Consumption", "pack"]
+from chasquimq._core.profile import ServerProfile
+from chasquimq._core.scripts import Script, load_script
+
+__all__ = [
+    "EVENTS_LENGTH",
+    "READ_COUNT",
+    "ROWS_PER_SCRIPT",
+    "BareClient",
+    "Consumption",
+    "event_frames",
+    "pack",
+    "prepare_script",
+]
 
 READ_COUNT = 256
 LEASE_MS = 30_000
+ROWS_PER_SCRIPT = 64
+RESULT_TTL_S = 3600
+EVENTS_LENGTH = 100_000
+NEWEST = ServerProfile("redis", "", has_xackdel=True, has_claim=True, has_idmp=True)
+"""The server that is measured; the floors know no other."""
 
 
 def pack(*arguments: bytes | int) -> bytes:
@@ -64,15 +82,22 @@ class BareClient:
 class Consumption:
     """Reads a backlog and acknowledges it: the acks of one batch travel with the next read, in one write."""
 
-    def __init__(self, client: BareClient, tag: bytes, *, events: bool) -> None:
+    def __init__(self, client: BareClient, tag: bytes, *, events: bool, results: bool = False) -> None:
         self._client = client
-        self._events = events
+        self._tag = tag
         self._stream = tag + b"stream"
         self.read = pack(
             *(b"XREADGROUP", b"GROUP", b"default", b"bare", b"COUNT", READ_COUNT, b"BLOCK", 5000),
             *(b"CLAIM", LEASE_MS, b"STREAMS", self._stream, b">"),
         )
-        self._event_parts = _event_parts(tag + b"events")
+        self._events: tuple[bytes, bytes, bytes] | None = None
+        if events:
+            key, run = tag + b"events", (b"n", b"welcome", b"attempt", 1)
+            shown = (b"returnvalue", b"1") if results else ()
+            before, between = event_frames(key, b"active", *run)
+            begin, after = event_frames(key, b"completed", *run, b"duration_us", 123, *shown)
+            self._events = before, between + begin, after
+        self._complete = prepare_script(client, "complete_jobs") if results else None
 
     def run(self, jobs: int, ahead: int = 1) -> list[bytes]:
         """Consumes ``jobs`` jobs with ``ahead`` reads under way; returns their ids.
@@ -105,20 +130,35 @@ class Consumption:
         return ids
 
     def acknowledge(self, entry_ids: list[bytes], job_ids: list[bytes]) -> tuple[bytes, int]:
-        ack = pack(b"XACKDEL", self._stream, b"default", b"IDS", len(entry_ids), *entry_ids)
-        if not self._events:
-            return ack, 1
-        before, between, after = self._event_parts
+        """The write that ends these jobs, and how many replies it brings."""
+        if self._complete is None:
+            acks = [pack(b"XACKDEL", self._stream, b"default", b"IDS", len(entry_ids), *entry_ids)]
+        else:
+            acks = list(self._complete_all(self._complete, entry_ids, job_ids))
+        if self._events is None:
+            return b"".join(acks), len(acks)
+        before, between, after = self._events
         parts = [part for job_id in job_ids for part in (before, job_id, between, job_id, after)]
-        return b"".join([*parts, ack]), 1 + 2 * len(job_ids)
+        return b"".join([*parts, *acks]), len(acks) + 2 * len(job_ids)
+
+    def _complete_all(self, script: Script, entry_ids: list[bytes], job_ids: list[bytes]) -> Iterator[bytes]:
+        for first in range(0, len(entry_ids), ROWS_PER_SCRIPT):
+            ids, jobs = entry_ids[first : first + ROWS_PER_SCRIPT], job_ids[first : first + ROWS_PER_SCRIPT]
+            keys = [self._stream, *(self._tag + b"result:" + job_id for job_id in jobs)]
+            stored = [argument for entry_id in ids for argument in (entry_id, b"\x01")]
+            yield script.evalsha(keys, [b"default", b"", RESULT_TTL_S, *stored])
 
 
-def _event_parts(key: bytes) -> tuple[bytes, bytes, bytes]:
-    """The two event entries of a job, cut where its id goes; what differs otherwise has the same length."""
-    start = (b"XADD", key, b"MAXLEN", b"~", 100_000, b"*", b"e")
+def prepare_script(client: BareClient, name: str) -> Script:
+    """One of the library's scripts, known to the server."""
+    script = load_script(name, NEWEST)
+    client.command(b"SCRIPT", b"LOAD", script.text)
+    return script
+
+
+def event_frames(key: bytes, kind: bytes, *fields: bytes | int) -> tuple[bytes, bytes]:
+    """The XADD of an event, cut where the job's id goes; what differs otherwise has the same length."""
     marker = b"#" * 26
-    at = (b"ts", 1_700_000_000_000, b"n", b"welcome", b"attempt", 1)
-    active = pack(*start, b"active", b"id", marker, *at)
-    completed = pack(*start, b"completed", b"id", marker, *at, b"duration_us", 123)
-    before, between, after = (active + completed).split(marker)
-    return before, between, after
+    start = (b"XADD", key, b"MAXLEN", b"~", EVENTS_LENGTH, b"*", b"e", kind)
+    before, after = pack(*start, b"id", marker, b"ts", 1_700_000_000_000, *fields).split(marker)
+    return before, after

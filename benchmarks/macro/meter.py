@@ -1,7 +1,7 @@
 """What one run cost: wall clock, CPU of the client and of the server, commands, memory.
 
 Imports the standard library only, because it also runs in the environments of the peers. The probe's own questions
-to the server are outside the window that is measured, but for one INFO.
+to the server are outside the window that is measured, but for one INFO; in the counts of bytes they are a few thousand.
 """
 
 from __future__ import annotations
@@ -74,15 +74,16 @@ class Probe:
         """Reads of others' requests since the server's start: what travels, whatever scripts do with it."""
         return int(self.info("stats")["total_reads_processed"]) - self.requests
 
+    def net_bytes(self) -> tuple[int, int]:
+        """Bytes that the server has received and sent."""
+        found = self.info("stats")
+        return int(found["total_net_input_bytes"]), int(found["total_net_output_bytes"])
+
     def commands(self) -> int:
         """Commands since the server's start but INFO. Those inside scripts count too: they cost as much."""
         rows = self.info("commandstats")
         counts = {name: int(row.split(",", 1)[0].removeprefix("calls=")) for name, row in rows.items()}
         return sum(count for name, count in counts.items() if name != "cmdstat_info")
-
-    def is_settled(self, tag: bytes) -> bool:
-        """Whether no job of this queue waits, runs or is delayed."""
-        return not self.call("XLEN", tag + b"stream") and not self.call("ZCARD", tag + b"delayed")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -106,11 +107,13 @@ class Meter:
         self._starting = threading.Lock()
         self.has_started = False
         self._wall = self._cpu = self._redis = self._queued = 0.0
+        self._net = (0, 0)
 
     def start(self) -> None:
         with self._starting:
             if self.has_started:
                 return
+            self._net = self._probe.net_bytes()
             self._queued = self._queued_s()
             self._redis = self._probe.cpu_s()
             self._cpu = time.process_time()
@@ -122,8 +125,16 @@ class Meter:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         redis = self._probe.cpu_s() - self._redis
         queued = self._queued_s() - self._queued
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"wall_s": wall, "client_cpu_s": cpu, "redis_cpu_s": redis, "queued_s": max(queued, 0.0), "rss_kib": rss}
+        received, sent = (now - then for now, then in zip(self._probe.net_bytes(), self._net, strict=True))
+        return {
+            "wall_s": wall,
+            "client_cpu_s": cpu,
+            "redis_cpu_s": redis,
+            "queued_s": max(queued, 0.0),
+            "rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "to_redis_bytes": received,
+            "from_redis_bytes": sent,
+        }
 
     def _queued_s(self) -> float:
         return self._probe.queued_s() + _queued_s(Path("/proc/self"))

@@ -6,9 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.macro.case import Case
+from benchmarks.peers import PEERS
 
 __all__ = ["UNITS", "Measured", "Ratio", "figure_of"]
 
@@ -25,12 +26,15 @@ UNITS = {
     "commands_per_s": "commands/s",
     "requests_per_s": "requests/s",
     "redis_ms_per_s": "Redis ms/s",
-    "bytes_over_payload": "bytes/job",
+    "bytes_over_payload": "bytes/job over the payload",
+    "bytes_per_job": "bytes/job",
     "growth_kib": "growth KiB",
     "last_mib": "RSS MiB",
     "import_ms": "import ms",
+    "python_ms": "Python itself ms",
     "ready_ms": "ready ms",
-    "rss_mib": "peak RSS MiB",
+    "to_redis": "bytes/job to Redis",
+    "from_redis": "bytes/job from Redis",
 }
 
 
@@ -47,9 +51,10 @@ def figure_of(result: Mapping[str, Any], name: str) -> float:
         return float(result["redis_cpu_s"] / wall)
     if name == "queued":
         return float(result["queued_s"] / wall)
-    if name == "rss_mib":
-        return float(result["rss_kib"] / 1024)
-    return float(result["figures"].get(name, math.nan))
+    if name in ("to_redis", "from_redis"):
+        return float(result[f"{name}_bytes"] / jobs)
+    found = result["figures"].get(name)
+    return math.nan if found is None else float(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Measured:
     """All runs of one case."""
 
     case: Case
+    params: Mapping[str, Any]
     rounds: list[dict[str, dict[str, Any]]] = field(default_factory=list)
     """One mapping per round, from the side to its result; a side that failed in a round is not in it."""
     voids: list[str] = field(default_factory=list)
@@ -92,15 +98,29 @@ class Measured:
             for results in self.rounds
             if side in results and other in results and (divisor := figure_of(results[other], figure))
         ]
-        if not values:
+        if not values or any(math.isnan(value) for value in values):
             return None
         return Ratio(statistics.median(values), min(values), max(values))
+
+    def best_of_field(self, figure: str, *, highest: bool) -> str | None:
+        """The peer with the best median, or None when there was none."""
+        known = [side for side in self.sides() if side in PEERS and not math.isnan(self.median(side, figure))]
+        if not known:
+            return None
+        return (max if highest else min)(known, key=lambda side: self.median(side, figure))
 
     def to_json(self) -> dict[str, Any]:
         return {
             "case": self.case.name,
-            "params": dict(self.case.params),
+            "params": dict(self.params),
             "rounds": self.rounds,
             "voids": self.voids,
             "missing": self.missing,
         }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        from benchmarks.macro.scenarios import case_named
+
+        case = case_named(found["case"])
+        return cls(case, found["params"], found["rounds"], found["voids"], found["missing"])

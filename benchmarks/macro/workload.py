@@ -10,9 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["NAME", "fill", "frames", "payload", "queue_tag"]
+__all__ = ["CONCURRENCY", "FRAGILE", "NAME", "fill", "frames", "payload", "queue_tag"]
 
 NAME = "welcome"
+FRAGILE = "fragile"
+"""The name of jobs that fail the first time, in scenarios where not all of them do."""
+CONCURRENCY = 100
+"""Handlers at the same time in one worker. Peers with threads take what their documentation recommends."""
 _FILL_DEPTH = 500
 
 
@@ -26,7 +30,9 @@ def queue_tag(queue: str) -> bytes:
     return b"{chasqui:" + queue.encode() + b"}:"
 
 
-def frames(queue: str, count: int, *, retry_safe: bool = False, retry: bytes = b"") -> Iterator[bytes]:
+def frames(
+    queue: str, count: int, *, retry_safe: bool = False, retry: bytes = b"", fragile_every: int = 0
+) -> Iterator[bytes]:
     """The XADDs of ``count`` jobs; ``retry_safe`` as ``add`` sends them, else as ``add_bulk`` does."""
     from chasquimq._fast import JobHead, encode_payload, frame_job, mint_ulid
 
@@ -34,10 +40,20 @@ def frames(queue: str, count: int, *, retry_safe: bool = False, retry: bytes = b
     head = JobHead(queue_tag(queue) + b"stream", producer)
     name, now = NAME.encode(), time.time_ns() // 1_000_000
     for number in range(count):
-        yield frame_job(head, mint_ulid(), encode_payload(payload(number)), now, name, retry)
+        named = FRAGILE.encode() if fragile_every and number % fragile_every == 0 else name
+        yield frame_job(head, mint_ulid(), encode_payload(payload(number)), now, named, retry)
 
 
-def fill(host: str, port: int, queue: str, count: int, *, retry: bytes = b"", with_group: bool = True) -> None:
+def fill(
+    host: str,
+    port: int,
+    queue: str,
+    count: int,
+    *,
+    retry: bytes = b"",
+    fragile_every: int = 0,
+    with_group: bool = True,
+) -> None:
     """A backlog of ``count`` jobs, and the consumer group that reads it from the start."""
     from benchmarks.macro.bare import BareClient
 
@@ -45,7 +61,7 @@ def fill(host: str, port: int, queue: str, count: int, *, retry: bytes = b"", wi
     if with_group:
         client.command(b"XGROUP", b"CREATE", queue_tag(queue) + b"stream", b"default", b"0", b"MKSTREAM")
     waiting: list[bytes] = []
-    for frame in frames(queue, count, retry=retry):
+    for frame in frames(queue, count, retry=retry, fragile_every=fragile_every):
         waiting.append(frame)
         if len(waiting) == _FILL_DEPTH:
             client.exchange(b"".join(waiting), len(waiting))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.macro.case import Case, Outcome, Run
-from benchmarks.macro.workload import NAME, frames, payload
+from benchmarks.macro.faces import AioSide, SyncSide
+from benchmarks.macro.workload import frames
 
 __all__ = ["CASES"]
 
@@ -20,39 +21,22 @@ def bare(run: Run) -> Outcome:
     return Outcome(run.jobs, run.added())
 
 
-def sync(run: Run) -> Outcome:
-    from chasquimq.sync import Queue
-
-    with Queue(run.queue, connection=run.url) as queue:
-        queue.peek_dlq(1)  # connects
+def sync(run: Run, side: SyncSide) -> Outcome:
+    with side:
+        add = side.add
         run.meter.start()
         for number in range(run.jobs):
-            queue.add(NAME, payload(number))
+            add(number)
         return Outcome(run.jobs, run.added())
 
 
-async def aio(run: Run) -> Outcome:
-    from chasquimq.aio import Queue
-
-    async with Queue(run.queue, connection=run.url) as queue:
-        await queue.peek_dlq(1)
+async def aio(run: Run, side: AioSide) -> Outcome:
+    async with side:
+        add = side.add
         run.meter.start()
         for number in range(run.jobs):
-            await queue.add(NAME, payload(number))
+            await add(number)
         return Outcome(run.jobs, run.added())
-
-
-async def reference(run: Run) -> Outcome:
-    from chasquimq import Queue
-
-    queue = Queue(run.queue, redis_url=run.url)
-    await queue.peek_dlq(1)
-    run.meter.start()
-    for number in range(run.jobs):
-        await queue.add(NAME, payload(number))
-    outcome = Outcome(run.jobs, run.added())
-    await queue.close()
-    return outcome
 
 
 CASES = (
@@ -61,6 +45,10 @@ CASES = (
         "add, one by one",
         params={"jobs": 10_000},
         quick={"jobs": 4_000},
-        sides={"bare": bare, "sync": sync, "aio": aio, "reference": reference},
+        tiny={"jobs": 20},
+        floors={"bare": bare},
+        sync=sync,
+        aio=aio,
+        needs="add",
     ),
 )

@@ -1,9 +1,10 @@
-"""A hundred tasks that add at the same time, each waiting for its own answers."""
+"""Many tasks or threads that add at the same time, each waiting for its own answers."""
 
 from __future__ import annotations
 
 from benchmarks.macro.case import Case, Outcome, Run
-from benchmarks.macro.workload import NAME, frames, payload
+from benchmarks.macro.faces import AioSide, SyncSide
+from benchmarks.macro.workload import frames
 
 __all__ = ["CASES"]
 
@@ -15,52 +16,43 @@ def pipelined(run: Run) -> Outcome:
     client = BareClient(run.host, run.port)
     tasks = run.params["tasks"]
     requests = list(frames(run.queue, run.jobs, retry_safe=True))
-    writes = [b"".join(requests[start : start + tasks]) for start in range(0, run.jobs, tasks)]
+    parts = [requests[start : start + tasks] for start in range(0, run.jobs, tasks)]
+    writes = [(b"".join(part), len(part)) for part in parts]
     client.command(b"PING")
     run.meter.start()
-    for write in writes:
-        client.exchange(write, tasks)
+    for write, replies in writes:
+        client.exchange(write, replies)
     return Outcome(run.jobs, run.added())
 
 
-async def aio(run: Run) -> Outcome:
-    import anyio
-
-    from chasquimq.aio import Queue
+def sync(run: Run, side: SyncSide) -> Outcome:
+    """With a thread for each; more threads than cores mostly wait for one another."""
+    from concurrent.futures import ThreadPoolExecutor
 
     tasks = run.params["tasks"]
 
-    async def add_some(queue: Queue, first: int) -> None:
+    def add_some(first: int) -> None:
         for number in range(first, run.jobs, tasks):
-            await queue.add(NAME, payload(number))
+            side.add(number)
 
-    async with Queue(run.queue, connection=run.url) as queue:
-        await queue.peek_dlq(1)
+    with side, ThreadPoolExecutor(tasks) as threads:
         run.meter.start()
-        async with anyio.create_task_group() as group:
-            for first in range(tasks):
-                group.start_soon(add_some, queue, first)
+        for done in [threads.submit(add_some, first) for first in range(tasks)]:
+            done.result()
         return Outcome(run.jobs, run.added())
 
 
-async def reference(run: Run) -> Outcome:
-    import asyncio
-
-    from chasquimq import Queue
-
+async def aio(run: Run, side: AioSide) -> Outcome:
     tasks = run.params["tasks"]
-    queue = Queue(run.queue, redis_url=run.url)
 
     async def add_some(first: int) -> None:
         for number in range(first, run.jobs, tasks):
-            await queue.add(NAME, payload(number))
+            await side.add(number)
 
-    await queue.peek_dlq(1)
-    run.meter.start()
-    await asyncio.gather(*(add_some(first) for first in range(tasks)))
-    outcome = Outcome(run.jobs, run.added())
-    await queue.close()
-    return outcome
+    async with side:
+        run.meter.start()
+        await side.loop.together([add_some(first) for first in range(tasks)])
+        return Outcome(run.jobs, run.added())
 
 
 CASES = (
@@ -69,6 +61,11 @@ CASES = (
         "add, 100 in flight",
         params={"jobs": 30_000, "tasks": 100},
         quick={"jobs": 12_000},
-        sides={"pipelined-100": pipelined, "aio": aio, "reference": reference},
+        tiny={"jobs": 40, "tasks": 10},
+        floors={"pipelined-100": pipelined},
+        sync=sync,
+        aio=aio,
+        needs="concurrent",
+        notes=("sync and other libraries with threads: 100 threads",),
     ),
 )

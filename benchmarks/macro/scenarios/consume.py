@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.macro.case import FINISH_S, Case, Outcome, Run, Tally
-from benchmarks.macro.meter import Void
+from benchmarks.macro.backlog import empty, empty_async
+from benchmarks.macro.case import Case, Outcome, Run
+from benchmarks.macro.faces import AioSide, SyncSide
+from benchmarks.macro.tally import Tally
 from benchmarks.macro.workload import fill
 
 __all__ = ["CASES"]
-
-CONCURRENCY = 100
 
 
 def prepare(host: str, port: int, queue: str, params: Mapping[str, Any]) -> None:
@@ -22,10 +22,10 @@ def _bare(run: Run, ahead: int) -> Outcome:
     from benchmarks.macro.bare import BareClient, Consumption
 
     client = BareClient(run.host, run.port)
-    consumption = Consumption(client, run.tag, events=run.params["events"])
+    consumption = Consumption(client, run.tag, events=run.params["events"], results=run.params["results"])
     tally = Tally(run, lambda: None)
     run.meter.start()
-    tally.ids += [job_id.decode() for job_id in consumption.run(run.jobs, ahead)]
+    tally.seen += consumption.run(run.jobs, ahead)
     cost = run.settled()
     tally.check()
     return Outcome(run.jobs, cost)
@@ -40,132 +40,46 @@ def overlapped(run: Run) -> Outcome:
     return _bare(run, 2)
 
 
-def sync(run: Run) -> Outcome:
-    import threading
-
-    from chasquimq.sync import Worker
-
-    done = threading.Event()
-    tally = Tally(run, done.set)
-    handle = tally.handler()
-
-    def handle_with_result(job: Any) -> int:
-        handle(job)
-        return 1
-
-    results = run.params["results"]
-    with Worker(
-        run.queue,
-        handle_with_result if results else handle,
-        connection=run.url,
-        concurrency=CONCURRENCY,
-        events=run.params["events"],
-        store_results=results,
-    ):
-        if not done.wait(FINISH_S):
-            raise Void(f"only {len(tally.ids)} of {run.jobs} jobs were handled")
-        cost = run.settled()
-    tally.check()
-    return Outcome(run.jobs, cost)
+def sync(run: Run, side: SyncSide) -> Outcome:
+    return empty(run, side, Tally)
 
 
-async def aio(run: Run) -> Outcome:
-    import anyio
-
-    from chasquimq.aio import Worker
-
-    done = anyio.Event()
-    tally = Tally(run, done.set)
-    count = tally.handler()
-
-    async def handle(job: Any) -> None:
-        count(job)
-
-    async def handle_with_result(job: Any) -> int:
-        count(job)
-        return 1
-
-    results = run.params["results"]
-    async with Worker(
-        run.queue,
-        handle_with_result if results else handle,
-        connection=run.url,
-        concurrency=CONCURRENCY,
-        events=run.params["events"],
-        store_results=results,
-    ):
-        with anyio.fail_after(FINISH_S):
-            await done.wait()
-            while not run.probe.is_settled(run.tag):
-                await anyio.sleep(0.001)
-        cost = run.settled()
-    tally.check()
-    return Outcome(run.jobs, cost)
+async def aio(run: Run, side: AioSide) -> Outcome:
+    return await empty_async(run, side, Tally)
 
 
-async def reference(run: Run) -> Outcome:
-    import asyncio
-
-    from chasquimq import Worker
-
-    done = asyncio.Event()
-    tally = Tally(run, done.set)
-    count = tally.handler()
-
-    async def handle(job: Any) -> None:
-        count(job)
-
-    async def handle_with_result(job: Any) -> int:
-        count(job)
-        return 1
-
-    results = run.params["results"]
-    worker = Worker(
-        run.queue,
-        handle_with_result if results else handle,
-        redis_url=run.url,
-        concurrency=CONCURRENCY,
-        events_enabled=run.params["events"],
-        store_results=results,
+def _case(name: str, title: str, jobs: int, quick: int, needs: str, *, events: bool, results: bool = False) -> Case:
+    return Case(
+        name,
+        title,
+        params={"jobs": jobs, "events": events, "results": results},
+        quick={"jobs": quick},
+        tiny={"jobs": 40},
+        floors={"bare": bare, "overlapped": overlapped},
+        sync=sync,
+        aio=aio,
+        prepare=prepare,
+        needs=needs,
     )
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(FINISH_S):
-        await done.wait()
-        while not run.probe.is_settled(run.tag):
-            await asyncio.sleep(0.001)
-    cost = run.settled()
-    await worker.close()
-    await running
-    tally.check()
-    return Outcome(run.jobs, cost)
 
-
-_WORKERS = {"sync": sync, "aio": aio, "reference": reference}
-_SIDES = {"bare": bare, "overlapped": overlapped, **_WORKERS}
 
 CASES = (
-    Case(
-        "consume",
-        "consume, no-op handler, no events",
-        params={"jobs": 100_000, "events": False, "results": False},
-        quick={"jobs": 40_000},
-        sides=_SIDES,
-        prepare=prepare,
-    ),
-    Case(
+    _case("consume", "consume, no-op handler, no events", 100_000, 40_000, "consume", events=False),
+    _case(
         "consume-events",
         "consume, no-op handler, events on (the default)",
-        params={"jobs": 60_000, "events": True, "results": False},
-        quick={"jobs": 30_000},
-        sides=_SIDES,
-        prepare=prepare,
+        60_000,
+        30_000,
+        "consume-events",
+        events=True,
     ),
-    Case(
+    _case(
         "consume-results",
         "consume, events on, every result stored",
-        params={"jobs": 40_000, "events": True, "results": True},
-        quick={"jobs": 20_000},
-        sides=_WORKERS,
-        prepare=prepare,
+        40_000,
+        20_000,
+        "results",
+        events=True,
+        results=True,
     ),
 )

@@ -3,81 +3,91 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.macro.case import Case, Outcome, Run
+from benchmarks.macro.faces import AioSide, Nothing, SyncSide
+from benchmarks.macro.workload import fill
 
 __all__ = ["CASES"]
 
 
-def _counts(run: Run) -> tuple[int, int]:
-    return run.probe.commands(), run.probe.foreign_requests()
+def prepare(host: str, port: int, queue: str, _params: Mapping[str, Any]) -> None:
+    fill(host, port, queue, 0)
 
 
-def _outcome(run: Run, before: tuple[int, int]) -> Outcome:
-    cost = run.meter.stop()
-    commands, requests = (now - then for now, then in zip(_counts(run), before, strict=True))
-    figures = {
-        "commands_per_s": commands / cost["wall_s"],
-        "requests_per_s": requests / cost["wall_s"],
-        "cpu_ms_per_s": cost["client_cpu_s"] * 1000 / cost["wall_s"],
-        "redis_ms_per_s": cost["redis_cpu_s"] * 1000 / cost["wall_s"],
-    }
-    return Outcome(0, cost, figures)
+class _Watch:
+    """What the server counts during the window."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._before = self._counts()
+        run.meter.start()
+
+    def _counts(self) -> tuple[int, int]:
+        return self._run.probe.commands(), self._run.probe.foreign_requests()
+
+    def outcome(self) -> Outcome:
+        cost = self._run.meter.stop()
+        commands, requests = (now - then for now, then in zip(self._counts(), self._before, strict=True))
+        figures = {
+            "cpu_ms_per_s": cost["client_cpu_s"] * 1000 / cost["wall_s"],
+            "commands_per_s": commands / cost["wall_s"],
+            "requests_per_s": requests / cost["wall_s"],
+            "redis_ms_per_s": cost["redis_cpu_s"] * 1000 / cost["wall_s"],
+        }
+        return Outcome(0, cost, figures)
 
 
-def sync(run: Run) -> Outcome:
-    from chasquimq.sync import Worker
+def bare(run: Run) -> Outcome:
+    """A thread that is blocked in XREADGROUP, five seconds at a time."""
+    import threading
 
-    with Worker(run.queue, lambda _job: None, connection=run.url):
+    from benchmarks.macro.bare import BareClient, Consumption
+
+    client = BareClient(run.host, run.port)
+    read = Consumption(client, run.tag, events=False).read
+
+    def wait() -> None:
+        while True:
+            client.exchange(read)
+
+    threading.Thread(target=wait, daemon=True).start()
+    time.sleep(run.params["settle_s"])
+    watch = _Watch(run)
+    time.sleep(run.params["window_s"])
+    return watch.outcome()
+
+
+def sync(run: Run, side: SyncSide) -> Outcome:
+    with side.working(Nothing()):
         time.sleep(run.params["settle_s"])
-        before = _counts(run)
-        run.meter.start()
+        watch = _Watch(run)
         time.sleep(run.params["window_s"])
-        return _outcome(run, before)
+        return watch.outcome()
 
 
-async def _nothing(_job: Any) -> None:
-    return None
-
-
-async def aio(run: Run) -> Outcome:
-    import anyio
-
-    from chasquimq.aio import Worker
-
-    async with Worker(run.queue, _nothing, connection=run.url):
-        await anyio.sleep(run.params["settle_s"])
-        before = _counts(run)
-        run.meter.start()
-        await anyio.sleep(run.params["window_s"])
-        return _outcome(run, before)
-
-
-async def reference(run: Run) -> Outcome:
-    import asyncio
-
-    from chasquimq import Worker
-
-    worker = Worker(run.queue, _nothing, redis_url=run.url)
-    running = asyncio.create_task(worker.run())
-    await asyncio.sleep(run.params["settle_s"])
-    before = _counts(run)
-    run.meter.start()
-    await asyncio.sleep(run.params["window_s"])
-    outcome = _outcome(run, before)
-    await worker.close()
-    await running
-    return outcome
+async def aio(run: Run, side: AioSide) -> Outcome:
+    async with side.working(Nothing()):
+        await side.loop.sleep(run.params["settle_s"])
+        watch = _Watch(run)
+        await side.loop.sleep(run.params["window_s"])
+        return watch.outcome()
 
 
 CASES = (
     Case(
         "idle",
         "an idle worker",
-        params={"settle_s": 2, "window_s": 15},
+        params={"jobs": 0, "settle_s": 2, "window_s": 15},
         quick={"window_s": 6},
-        sides={"sync": sync, "aio": aio, "reference": reference},
+        tiny={"settle_s": 0.05, "window_s": 0.2},
+        floors={"bare": bare},
+        sync=sync,
+        aio=aio,
+        needs="idle",
         figures=("cpu_ms_per_s", "commands_per_s", "requests_per_s", "redis_ms_per_s"),
+        prepare=prepare,
     ),
 )

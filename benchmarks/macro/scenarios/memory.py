@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.macro.case import Case, Outcome, Run
-from benchmarks.macro.workload import NAME, payload
+from benchmarks.macro.faces import AioSide, SyncSide
+from benchmarks.macro.workload import payload
 
 __all__ = ["CASES"]
 
@@ -12,34 +13,41 @@ ROWS = 1000
 
 def _outcome(run: Run) -> Outcome:
     cost = run.added()
-    # Added up key by key: the server's total moves with its clients' buffers too.
-    keys = run.probe.call("KEYS", run.tag + b"*")
+    # Added up key by key: the server's total moves with its clients' buffers too. The server is empty but for us.
+    keys = run.probe.call("KEYS", "*")
     total = sum(run.probe.call("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
-    # As MessagePack: a map of two short texts with a text of 15 bytes and a number of at most 3 bytes.
+    # As MessagePack, for all sides: a map of two short texts with a text of 15 bytes and a number of 1 to 3 bytes.
     carried = sum(23 + (1 if number < 128 else 2 if number < 256 else 3) for number in range(run.jobs))
-    return Outcome(run.jobs, cost, {"bytes_over_payload": (total - carried) / run.jobs})
+    figures = {"bytes_over_payload": (total - carried) / run.jobs, "bytes_per_job": total / run.jobs}
+    return Outcome(run.jobs, cost, figures)
 
 
-def sync(run: Run) -> Outcome:
-    from chasquimq.sync import Queue
+def bare(run: Run) -> Outcome:
+    """A stream whose entries hold the payload and nothing else."""
+    from benchmarks.macro.bare import BareClient, pack
+    from chasquimq._fast import encode_payload
 
-    with Queue(run.queue, connection=run.url) as queue:
+    client = BareClient(run.host, run.port)
+    run.meter.start()
+    for number in range(run.jobs):
+        client.exchange(pack(b"XADD", run.tag + b"stream", b"*", b"d", encode_payload(payload(number))))
+    return _outcome(run)
+
+
+def sync(run: Run, side: SyncSide) -> Outcome:
+    with side:
         run.meter.start()
         for first in range(0, run.jobs, ROWS):
-            queue.add_bulk([(NAME, payload(number)) for number in range(first, first + ROWS)])
+            side.add_rows(side.rows(range(first, min(first + ROWS, run.jobs))))
         return _outcome(run)
 
 
-async def reference(run: Run) -> Outcome:
-    from chasquimq import Queue
-
-    queue = Queue(run.queue, redis_url=run.url)
-    run.meter.start()
-    for first in range(0, run.jobs, ROWS):
-        await queue.add_bulk([{"name": NAME, "data": payload(number)} for number in range(first, first + ROWS)])
-    outcome = _outcome(run)
-    await queue.close()
-    return outcome
+async def aio(run: Run, side: AioSide) -> Outcome:
+    async with side:
+        run.meter.start()
+        for first in range(0, run.jobs, ROWS):
+            await side.add_rows(side.rows(range(first, min(first + ROWS, run.jobs))))
+        return _outcome(run)
 
 
 CASES = (
@@ -48,7 +56,13 @@ CASES = (
         "memory in Redis of a waiting job, beyond its payload",
         params={"jobs": 20_000},
         quick={},
-        sides={"sync": sync, "reference": reference},
-        figures=("bytes_over_payload",),
+        tiny={"jobs": 30},
+        floors={"bare": bare},
+        sync=sync,
+        aio=aio,
+        needs="add",
+        flavours=("sync",),
+        figures=("bytes_over_payload", "bytes_per_job"),
+        notes=("one flavour stands for all of this library's: they send the same bytes",),
     ),
 )

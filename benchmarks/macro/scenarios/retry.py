@@ -1,112 +1,101 @@
-"""Every job fails once and is run again 1 ms later: what a worker makes of a bad day of a remote service."""
+"""Jobs that fail the first time and are run again 1 ms later: what a worker makes of a bad day of a remote service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.macro.case import FINISH_S, Case, Outcome, Run, Tally
-from benchmarks.macro.meter import Void
-from benchmarks.macro.workload import fill
+from benchmarks.macro.backlog import empty, empty_async
+from benchmarks.macro.case import Case, Outcome, Run
+from benchmarks.macro.faces import AioSide, SyncSide
+from benchmarks.macro.tally import Tally
+from benchmarks.macro.workload import FRAGILE, NAME, fill
 
 __all__ = ["CASES"]
-
-CONCURRENCY = 100
 
 
 def prepare(host: str, port: int, queue: str, params: Mapping[str, Any]) -> None:
     from chasquimq._fast import encode_retry
 
     # The jitter is written out: without it the reference draws up to 100 ms.
-    fill(host, port, queue, params["jobs"], retry=encode_retry(3, ("fixed", 1, None, None, 0)))
+    retry = encode_retry(3, ("fixed", 1, None, None, 0))
+    fill(host, port, queue, params["jobs"], retry=retry, fragile_every=params["fragile_every"])
 
 
-def _failing_once(tally: Tally, run: Run) -> Callable[[Any], None]:
-    """Fails each job the first time that it is seen; the second runs are counted."""
-    seen: set[str] = set()
-    count = tally.handler()
+class _FailingOnce(Tally):
+    """Fails each fragile job the first time that it is seen; the runs that do not fail are counted."""
 
-    def handle(job: Any) -> None:
-        if job.id in seen:
-            count(job)
-            return
-        if not run.meter.has_started:
-            run.meter.start()
-        seen.add(job.id)
-        raise RuntimeError("the remote service is away")
+    def by_number(self) -> Callable[[int], None]:
+        every, seen, start = self._run.params["fragile_every"], set(), self._start
+        count = super().by_number()
 
-    return handle
+        def handle(number: int) -> None:
+            if number % every or number in seen:
+                count(number)
+                return
+            start()
+            seen.add(number)
+            raise RuntimeError("the remote service is away")
 
+        return handle
 
-def sync(run: Run) -> Outcome:
-    import threading
+    def by_job(self) -> Callable[[Any], None]:
+        seen, start = set(), self._start
+        count = super().by_job()
 
-    from chasquimq.sync import Worker
+        def handle(job: Any) -> None:
+            if job.name != FRAGILE or job.id in seen:
+                count(job)
+                return
+            start()
+            seen.add(job.id)
+            raise RuntimeError("the remote service is away")
 
-    done = threading.Event()
-    tally = Tally(run, done.set)
-    with Worker(run.queue, _failing_once(tally, run), connection=run.url, concurrency=CONCURRENCY):
-        if not done.wait(FINISH_S):
-            raise Void(f"only {len(tally.ids)} of {run.jobs} jobs were completed")
-        cost = run.settled()
-    tally.check()
-    return Outcome(run.jobs, cost)
+        return handle
 
-
-async def aio(run: Run) -> Outcome:
-    import anyio
-
-    from chasquimq.aio import Worker
-
-    done = anyio.Event()
-    tally = Tally(run, done.set)
-    fail_once = _failing_once(tally, run)
-
-    async def handle(job: Any) -> None:
-        fail_once(job)
-
-    async with Worker(run.queue, handle, connection=run.url, concurrency=CONCURRENCY):
-        with anyio.fail_after(FINISH_S):
-            await done.wait()
-            while not run.probe.is_settled(run.tag):
-                await anyio.sleep(0.001)
-        cost = run.settled()
-    tally.check()
-    return Outcome(run.jobs, cost)
+    def _start(self) -> None:
+        if not self._run.meter.has_started:
+            self._run.meter.start()
 
 
-async def reference(run: Run) -> Outcome:
-    import asyncio
+def bare(run: Run) -> Outcome:
+    """One connection that reads, fails, retries, promotes and acknowledges, with the library's own scripts."""
+    from benchmarks.macro.bare import BareClient
+    from benchmarks.macro.bare_moves import Retrying
 
-    from chasquimq import Worker
-
-    done = asyncio.Event()
-    tally = Tally(run, done.set)
-    fail_once = _failing_once(tally, run)
-
-    async def handle(job: Any) -> None:
-        fail_once(job)
-
-    worker = Worker(run.queue, handle, redis_url=run.url, concurrency=CONCURRENCY)
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(FINISH_S):
-        await done.wait()
-        while not run.probe.is_settled(run.tag):
-            await asyncio.sleep(0.001)
+    retrying = Retrying(BareClient(run.host, run.port), run.tag, NAME.encode(), FRAGILE.encode())
+    tally = Tally(run, lambda: None)
+    run.meter.start()
+    tally.seen += retrying.run(run.jobs)
     cost = run.settled()
-    await worker.close()
-    await running
     tally.check()
     return Outcome(run.jobs, cost)
+
+
+def sync(run: Run, side: SyncSide) -> Outcome:
+    return empty(run, side, _FailingOnce)
+
+
+async def aio(run: Run, side: AioSide) -> Outcome:
+    return await empty_async(run, side, _FailingOnce)
+
+
+def _case(name: str, title: str, jobs: int, quick: int, fragile_every: int) -> Case:
+    return Case(
+        name,
+        title,
+        params={"jobs": jobs, "fragile_every": fragile_every, "retries": True},
+        quick={"jobs": quick},
+        tiny={"jobs": 30},
+        floors={"bare": bare},
+        sync=sync,
+        aio=aio,
+        needs="retry",
+        prepare=prepare,
+    )
 
 
 CASES = (
-    Case(
-        "retry",
-        "jobs that fail once and are retried after 1 ms, events on",
-        params={"jobs": 20_000},
-        quick={"jobs": 8_000},
-        sides={"sync": sync, "aio": aio, "reference": reference},
-        prepare=prepare,
-    ),
+    _case("retry", "every job fails once and is retried after 1 ms, events on", 20_000, 8_000, 1),
+    _case("retry-mixed", "a tenth of the jobs fail once and are retried after 1 ms, events on", 40_000, 16_000, 10),
 )
