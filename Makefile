@@ -14,12 +14,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test demo lint types format docs bench micro wheels clean
+.PHONY: help env servers test demo lint types format docs bench bench-peers bench-check micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
 	@echo
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 	@echo
 	@echo "The first call of any of them makes the environment .venv (PYTHON=$(PYTHON), 3.11 or newer, with a C"
 	@echo "compiler); edited Cython modules are compiled again by themselves. Before a commit: make lint types test"
@@ -85,6 +85,13 @@ docs: $(VENV)/.docs ## the documentation site, into site
 
 bench: servers micro ## the benchmarks: single functions, then whole scenarios beside their floors (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-peers: servers ## the same beside the field, which is installed into .cache/peers (BENCH_ARGS="...")
+	@$(BIN)/python -m benchmarks.peers
+	@$(BIN)/python -m benchmarks --peers $(BENCH_ARGS)
+
+bench-check: env ## whether a hot path needs more instructions than it did (with valgrind)
+	@$(BIN)/python -m benchmarks.check
 
 micro: env ## the benchmarks of single functions, compiled and pure
 	@$(BIN)/python -m pytest -p benchmark benchmarks/micro -q --benchmark-columns=min,median,iqr --benchmark-sort=name

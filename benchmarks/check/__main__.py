@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.check.callgrind import CannotCount, Counts, count, toolchain
+from benchmarks.check.callgrind import CannotCountError, Counts, count, toolchain
 from benchmarks.check.verdict import OTHER_TOLERANCE, SAME_TOLERANCE, compare, differences
 
 BASELINE = Path(__file__).parents[1] / "baseline.json"
@@ -23,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         runs = [count() for _ in range(options.repeat)]
-    except CannotCount as error:
+    except CannotCountError as error:
         print(error, file=sys.stderr)
         return 2
     tools = toolchain()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.check.paths import JOBS, MARKER, SECTIONS
 
-__all__ = ["CannotCount", "Counts", "count", "toolchain"]
+__all__ = ["CannotCountError", "Counts", "count", "toolchain"]
 
 Counts = dict[str, tuple[float, float]]
 """Instructions per job of each path: ours and the bare one's."""
@@ -27,7 +27,7 @@ TIMEOUT_S = 600
 _TOTALS = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
-class CannotCount(RuntimeError):
+class CannotCountError(RuntimeError):
     """There is no callgrind here, or the program failed under it."""
 
 
@@ -55,10 +55,10 @@ def _compiler() -> str:
 
 
 def count() -> Counts:
-    """One run. Raises CannotCount."""
+    """One run. Raises CannotCountError."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        raise CannotCount("valgrind is not installed, so nothing was counted. On Debian: apt-get install valgrind")
+        raise CannotCountError("valgrind is not installed, so nothing was counted. On Debian: apt-get install valgrind")
     with tempfile.TemporaryDirectory(prefix="chasquimq-check-") as folder:
         out = Path(folder) / "count"
         command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}", f"--dump-before={MARKER}"]
@@ -78,7 +78,7 @@ def count() -> Counts:
             check=False,
         )
         if ran.returncode:
-            raise CannotCount(f"the program that is to be counted failed:\n{ran.stderr[-2000:]}")
+            raise CannotCountError(f"the program that is to be counted failed:\n{ran.stderr[-2000:]}")
         # Before the first marker everything is preparation, after the last one the end of the process.
         totals = [_total(out.with_name(f"{out.name}.{number}")) for number in range(2, 2 + 2 * len(SECTIONS))]
     per_job = [total / JOBS for total in totals]
@@ -88,5 +88,5 @@ def count() -> Counts:
 def _total(dump: Path) -> int:
     found = _TOTALS.search(dump.read_text())
     if found is None:
-        raise CannotCount(f"callgrind wrote no total into {dump.name}; its version may write another form")
+        raise CannotCountError(f"callgrind wrote no total into {dump.name}; its version may write another form")
     return int(found.group(1))

@@ -24,7 +24,7 @@ from benchmarks.macro.workload import NAME, payload, queue_tag
 from chasquimq._core.bulk import BulkAdd
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.pipeline import Pipeline
-from chasquimq._core.producer import Producing, ProducerSettings
+from chasquimq._core.producer import ProducerSettings, Producing
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import WorkerSettings
 from chasquimq._fast import IMPLEMENTATION

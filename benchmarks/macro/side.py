@@ -61,7 +61,7 @@ def _run(order: dict[str, Any]) -> Outcome:
         assert case.sync is not None
         run.peer = adapter(run)
         return _run_sync(case.sync, run, run.peer)
-    _run_async(case, run, adapter)
+    return _run_async(case, run, adapter)
 
 
 def _adapter(side: str) -> type[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,12 @@ from benchmarks.macro.targets import Judged, Target, judge
 from benchmarks.peers import PEERS
 from benchmarks.report.plots import plot
 
-__all__ = ["REPORT", "target_rows", "write_report"]
+__all__ = ["FIGURES", "REPORT", "target_rows", "write_report"]
 
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+FIGURES = REPORT.with_suffix("") / "figures.json"
+"""The medians of the last report, for what is calculated from them."""
+_ALWAYS = ("rate", "client_us", "redis_us", "busy", "to_redis", "from_redis")
 
 _CAVEATS = """\
 * Every side runs in a process of its own; sides take turns (A B C, C B A, …) on one server that is emptied before
@@ -61,7 +66,19 @@ def write_report(path: Path, results: Mapping[str, Measured], circumstances: Map
     drawn = {name: chart for name, measured in results.items() if (chart := plot(measured)) is not None}
     for name, chart in drawn.items():
         (charts / f"{name}.svg").write_text(chart)
+    medians = {name: _medians(measured) for name, measured in results.items()}
+    figures = {"circumstances": circumstances, "medians": medians}
+    (charts / FIGURES.name).write_text(json.dumps(figures, indent=1) + "\n")
     path.write_text("\n".join(_document(results, circumstances, charts.name, drawn)).rstrip() + "\n")
+
+
+def _medians(measured: Measured) -> dict[str, dict[str, float]]:
+    counts_jobs = bool(measured.params["jobs"])
+    wanted = dict.fromkeys((*(_ALWAYS if counts_jobs else ()), *measured.case.figures))
+    return {
+        side: {figure: round(value, 4) for figure in wanted if not math.isnan(value := measured.median(side, figure))}
+        for side in measured.sides()
+    }
 
 
 def _document(

@@ -16,6 +16,15 @@ from benchmarks.macro.workload import fill
 
 __all__ = ["CASES"]
 
+IMPORT_NOTE = (
+    "import: CPU time of a fresh interpreter that imports what a program needs, less that of one that imports nothing, "
+    "which is shown beside it"
+)
+READY_NOTE = (
+    "ready: wall clock from the call, modules being imported counted, until the library says that its worker runs; "
+    "where it does not say so, nothing is shown"
+)
+
 
 def prepare(host: str, port: int, queue: str, _params: Mapping[str, Any]) -> None:
     fill(host, port, queue, 0)
@@ -89,11 +98,6 @@ CASES = (
         needs="startup",
         figures=("import_ms", "python_ms", "ready_ms"),
         prepare=prepare,
-        notes=(
-            "import: CPU time of a fresh interpreter that imports what a program needs, less that of one that imports "
-            "nothing, which is shown beside it",
-            "ready: wall clock from the call, modules being imported counted, until the library says that its worker "
-            "runs; where it does not say so, nothing is shown",
-        ),
+        notes=(IMPORT_NOTE, READY_NOTE),
     ),
 )

@@ -1,0 +1,89 @@
+"""``python -m benchmarks.scale``: prints what one Redis core carries and what many jobs a second need.
+
+Uses the figures of the last report (docs/benchmarks/figures.json) and measures sizes in memory on a private server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.macro.case import FLAVOURS
+from benchmarks.macro.runner import HOST
+from benchmarks.report.document import FIGURES
+from benchmarks.scale.capacity import (
+    RATES,
+    Figures,
+    breaking_table,
+    core_table,
+    needs_table,
+    notes,
+    promotion_rate,
+)
+from benchmarks.scale.sizes import measure_sizes
+
+PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+_PART = re.compile(r"(<!-- calculated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--side", default="sync", choices=FLAVOURS, help="whose figures; default: %(default)s")
+    parser.add_argument("--rate", type=int, action="append", metavar="N", help="jobs a second; may be repeated")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(PAGE.parents[1])}")
+    options = parser.parse_args()
+    from tests.servers.process import RedisServer
+
+    if not FIGURES.exists():
+        sys.exit(f"there is no {FIGURES.name} yet: make a report first, python -m benchmarks --report")
+    stored = json.loads(FIGURES.read_text())
+    with RedisServer("redis-8.6") as server:
+        assert server.port is not None
+        sizes = measure_sizes(HOST, server.port)
+    figures = Figures(stored["medians"], sizes.to_json(), options.side)
+    parts = {
+        "source": notes(figures, stored["circumstances"]),
+        "core": "\n".join(_markdown(core_table(figures))),
+        "needs": "\n".join(_markdown(needs_table(figures, options.rate or RATES))),
+        "breaking": "\n".join(_markdown(breaking_table(figures))),
+        "sizes": "\n".join(_markdown(_sizes(figures))),
+        "promotion": f"* Delayed jobs, added one by one and promoted: about {promotion_rate(figures):,.0f} a second.",
+    }
+    for part in parts.values():
+        print(part, end="\n\n")
+    if options.write:
+        PAGE.write_text(_filled(PAGE.read_text(), parts))
+    return 0
+
+
+def _sizes(figures: Figures) -> Iterator[Sequence[str]]:
+    yield ["in Redis' memory", "bytes"]
+    names = {
+        "waiting": "a waiting job",
+        "running": "more while a worker holds it",
+        "delayed": "a delayed job, or a retry",
+        "event": "an entry of the events stream",
+        "result": "a stored result",
+        "connection": "a connection that was just used",
+    }
+    for name, shown in names.items():
+        yield [shown, f"{figures.sizes[name]:,.0f}"]
+
+
+def _markdown(rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    heads = next(rows)
+    yield f"| {' | '.join(heads)} |"
+    yield f"| {' | '.join(['---', *['--:'] * (len(heads) - 1)])} |"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _filled(page: str, parts: dict[str, str]) -> str:
+    return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n\n{found[3]}", page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
