@@ -16,9 +16,8 @@ from benchmarks.macro.meter import Probe
 from benchmarks.macro.results import Measured
 from benchmarks.macro.runner import HOST, measure
 from benchmarks.macro.scenarios import ALL
-from benchmarks.macro.sides import REFERENCE
 from benchmarks.macro.tables import lines_of
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, REFERENCE
 from benchmarks.report.circumstances import circumstances
 from benchmarks.report.document import REPORT, target_rows, write_report
 

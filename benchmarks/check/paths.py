@@ -1,6 +1,6 @@
 """The hot paths, each beside a bare one, in one deterministic process: the program that callgrind counts.
 
-No sockets, no threads, no real clock. A bare path does what any client must for the same jobs, with msgpack, hiredis
+No sockets and no threads. A bare path does what any client must for the same jobs, with msgpack, hiredis
 and plain Python and none of this library: what changes both is the machine's doing (another Python, compiler or
 processor), what changes one of them is ours.
 
@@ -26,9 +26,8 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.pipeline import Pipeline
 from chasquimq._core.producer import ProducerSettings, Producing
 from chasquimq._core.worker import WorkerCore
-from chasquimq._core.worker_settings import WorkerSettings
-from chasquimq._fast import IMPLEMENTATION
-from chasquimq.sync import Job
+from chasquimq._fast import IMPLEMENTATION, monotonic_ms
+from chasquimq.sync import Job, Worker
 
 __all__ = ["JOBS", "MARKER", "SECTIONS", "main"]
 
@@ -43,16 +42,6 @@ JOB_ID = b"01M85RHMFQ1N9XM1BBQPN8XY0A"
 ENTRY_ID = b"1795489905760-%d"
 
 Prepared = Callable[[], object]
-
-
-class _Clock:
-    """Stands still, so that nothing depends on how slowly this runs."""
-
-    def wall_ms(self) -> int:
-        return NOW_MS
-
-    def monotonic_ms(self) -> float:
-        return 1000.0
 
 
 def _producing() -> Producing:
@@ -118,12 +107,12 @@ def read(jobs: int) -> Prepared:
     """From the bytes of XREADGROUP replies to entries."""
     core, answers = _core(events=False), _answers(jobs)
     call = core.read(BATCH, NEWEST)
-    reader = hiredis.Reader()
+    reader = core.reading.reader()
 
     def run() -> None:
         found = 0
         for answer in answers:
-            reader.feed(answer)
+            reader.feed(answer, 0, len(answer))
             found += len(call.parse([reader.gets()]))
         assert found == jobs
 
@@ -152,11 +141,11 @@ def work_with_events(jobs: int) -> Prepared:
 
 
 def _work(jobs: int, *, events: bool) -> Prepared:
-    core, reader = _core(events=events), hiredis.Reader()
-    call = core.read(BATCH, NEWEST)
+    core = _core(events=events)
+    call, reader = core.read(BATCH, NEWEST), core.reading.reader()
     batches = []
     for answer in _answers(jobs):
-        reader.feed(answer)
+        reader.feed(answer, 0, len(answer))
         batches.append(call.parse([reader.gets()]))
 
     def run() -> None:
@@ -164,7 +153,7 @@ def _work(jobs: int, *, events: bool) -> Prepared:
         done = 0
         for entries in batches:
             core.wanted()
-            core.arrived(entries, 1000.0)
+            core.arrived(entries, monotonic_ms())
             while ready:
                 job = start(ready.popleft())
                 assert job is not None
@@ -208,15 +197,8 @@ def _bare_work(jobs: int, *, events: bool) -> Prepared:
 
 
 def _core(*, events: bool) -> WorkerCore[Any]:
-    return WorkerCore(
-        QueueKeys(QUEUE),
-        WorkerSettings(consumer=b"bench", events=events, run_scheduler=False),
-        Job,
-        clock=_Clock(),
-        draw=lambda: 0.5,
-        emit=lambda *_: None,
-        listens=lambda _: False,
-    )
+    """The core of a worker as the worker makes it; nothing connects before it runs."""
+    return Worker(QUEUE, lambda _job: None, events=events)._make_core()
 
 
 def _answers(jobs: int) -> list[bytes]:

@@ -12,9 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["REFERENCE", "SideProcess", "side_process"]
+__all__ = ["SideProcess", "side_process"]
 
-REFERENCE = "reference"
 _HERE = Path(__file__).parents[1]
 
 _BOOT = """

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.macro.case import FLAVOURS
 from benchmarks.macro.results import UNITS, Measured
-from benchmarks.macro.sides import REFERENCE
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, REFERENCE
 
 __all__ = ["lines_of", "markdown_of", "number"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.macro.case import AIO, FLAVOURS
 from benchmarks.macro.results import Measured, Ratio
-from benchmarks.macro.sides import REFERENCE
+from benchmarks.peers import REFERENCE
 
 __all__ = ["TARGETS", "Judged", "Target", "judge"]
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PEERS", "Peer"]
+__all__ = ["PEERS", "REFERENCE", "Peer"]
+
+REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer(
-            "reference",
+            REFERENCE,
             ("chasquimq==1.3.0", "uvloop"),
             _ASYNC | {"bulk", "consume-events", "results", "retry", "delay", "delay-many"},
             10_000_000,
@@ -55,7 +57,7 @@ PEERS = {
             "arq",
             ("arq", "hiredis", "uvloop"),
             _ASYNC | {"delay", "retry"},
-            5_000,
+            4_000,
             "uvloop, hiredis; 100 jobs at a time; results not kept; looks for jobs every 10 ms instead of 500",
             _AGAIN,
         ),
@@ -63,7 +65,7 @@ PEERS = {
             "saq",
             ("saq[hiredis]", "typing_extensions", "uvloop"),
             _ASYNC | {"retry"},
-            4_000,
+            3_000,
             "uvloop, hiredis; concurrency 100, as many connections; results not kept",
             "runs again when it is found by the sweep",
         ),
@@ -71,7 +73,7 @@ PEERS = {
             "streaq",
             ("streaq", "uvloop"),
             _ASYNC | {"bulk", "retry", "delay"},
-            10_000,
+            4_000,
             "uvloop; concurrency 100; results not kept, no log line per task",
             _AGAIN,
         ),
@@ -79,7 +81,7 @@ PEERS = {
             "taskiq",
             ("taskiq-redis", "taskiq", "hiredis", "uvloop"),
             _ASYNC,
-            10_000,
+            6_000,
             "uvloop, hiredis; RedisStreamBroker (the one that acknowledges); 100 tasks at a time, 100 prefetched",
             "runs again after 10 minutes",
         ),
@@ -87,7 +89,7 @@ PEERS = {
             "rq",
             ("rq", "hiredis"),
             _THREADS | {"bulk"},
-            1_500,
+            1_000,
             "hiredis; SimpleWorker (no fork per job), one job at a time; results not kept",
             "put on the failed list",
         ),
@@ -95,7 +97,7 @@ PEERS = {
             "celery",
             ("celery[redis]", "hiredis"),
             _THREADS | {"retry", "delay"},
-            3_000,
+            2_000,
             "hiredis; thread pool of 8, prefetch 128 a thread; results ignored; no gossip, mingle, heartbeat",
             _LOST,
         ),
@@ -111,7 +113,7 @@ PEERS = {
             "huey",
             ("huey", "redis", "hiredis"),
             _THREADS | {"retry"},
-            8_000,
+            6_000,
             "hiredis; 4 threads; results not stored; no periodic tasks",
             _LOST,
         ),

@@ -14,8 +14,8 @@ import sys
 import venv
 from pathlib import Path
 
-from benchmarks.peers import Peer
-from tests.servers import NotAvailable
+from benchmarks.peers import REFERENCE, Peer
+from tests.servers import NotAvailable, ensure_reference
 from tests.servers.locks import exclusive
 
 __all__ = ["clean_environment", "ensure_peer", "node_modules", "peer_program", "peer_versions"]
@@ -50,6 +50,8 @@ def _runtime(peer: Peer) -> str:
 
 def peer_program(peer: Peer) -> Path:
     """The interpreter that runs an installed peer. Raises NotAvailable when it was not installed."""
+    if peer.name == REFERENCE:
+        return ensure_reference()  # the tests have it too
     if not (_folder(peer) / "complete").exists():
         raise NotAvailable(f"{peer.name} is not installed. `make bench-peers` installs the peers.")
     return Path(str(shutil.which("node"))) if peer.is_node else _folder(peer) / "bin" / "python"
@@ -57,6 +59,9 @@ def peer_program(peer: Peer) -> Path:
 
 def ensure_peer(peer: Peer) -> None:
     """Installs a peer unless it is there. Raises NotAvailable, with the reason, when it cannot be installed."""
+    if peer.name == REFERENCE:
+        ensure_reference()
+        return
     folder = _folder(peer)
     marker = folder / "complete"
     wanted = "\n".join((*peer.requirements, _runtime(peer)))

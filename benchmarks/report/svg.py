@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-__all__ = ["Row", "bars", "ranges"]
+__all__ = ["WIDTH", "Row", "bars", "ranges"]
 
 WIDTH = 760
 LABEL_WIDTH = 130

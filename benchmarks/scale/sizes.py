@@ -15,7 +15,6 @@ from benchmarks.macro.workload import fill, queue_tag
 __all__ = ["Sizes", "measure_sizes"]
 
 QUEUE = "scale"
-JOBS = 20_000
 CONNECTIONS = 200
 _TOTAL = re.compile(rb"tot-mem=(\d+)")
 
@@ -38,8 +37,8 @@ class Sizes:
         return {name: round(size, 1) for name, size in asdict(self).items()}
 
 
-def measure_sizes(host: str, port: int) -> Sizes:
-    """Fills an empty server, thing by thing, and empties it again."""
+def measure_sizes(host: str, port: int, jobs: int = 20_000) -> Sizes:
+    """Fills an empty server with so many of each thing, and empties it again."""
     probe = Probe(host, port)
     tag = queue_tag(QUEUE)
 
@@ -49,31 +48,31 @@ def measure_sizes(host: str, port: int) -> Sizes:
 
     def on_empty_server(make: Callable[[], float]) -> float:
         probe.call("FLUSHALL", "SYNC")
-        return make() / JOBS
+        return make() / jobs
 
     def waiting() -> float:
-        fill(host, port, QUEUE, JOBS)
+        fill(host, port, QUEUE, jobs)
         return memory(tag + b"stream")
 
     def held() -> float:
-        fill(host, port, QUEUE, JOBS)
+        fill(host, port, QUEUE, jobs)
         client = BareClient(host, port)
         read = Consumption(client, tag, events=False).read
-        for _ in range(-(-JOBS // 256)):
+        for _ in range(-(-jobs // 256)):
             client.exchange(read)
         client.close()
         return memory(tag + b"stream")
 
     def delayed() -> float:
         client = BareClient(host, port)
-        Promotion(client, tag).delay([4_000_000_000_000 + number for number in range(JOBS)])
+        Promotion(client, tag).delay([4_000_000_000_000 + number for number in range(jobs)])
         client.close()
         return memory(tag + b"delayed")
 
     def consumed(*, results: bool) -> None:
-        fill(host, port, QUEUE, JOBS)
+        fill(host, port, QUEUE, jobs)
         client = BareClient(host, port)
-        Consumption(client, tag, events=True, results=results).run(JOBS)
+        Consumption(client, tag, events=True, results=results).run(jobs)
         client.close()
 
     def events() -> float:

@@ -60,7 +60,7 @@ def test_what_was_not_measured_is_said(measured: Figures) -> None:
 def test_sizes_are_those_of_the_server() -> None:
     with RedisServer(have(lambda: ensure("redis-8.6"))) as server:
         assert server.port is not None
-        sizes = measure_sizes("127.0.0.1", server.port)
+        sizes = measure_sizes("127.0.0.1", server.port, jobs=2_000)
         assert not server.client.dbsize(), "the server is left empty"
     assert 40 < sizes.waiting < 200
     assert 50 < sizes.running < 400

@@ -21,6 +21,8 @@ from tests.conftest import have
 from tests.servers import RedisServer, ensure, ensure_reference
 
 CASES = {case.name: case for case in ALL}
+ONLY_LARGER = {"bulk-1000", "delayed-20000"}
+"""On few jobs they are the same as another case."""
 EVERYWHERE = ("add", "consume")
 """On these two the other event loops are tried as well."""
 
@@ -33,7 +35,7 @@ def port() -> Iterator[int]:
         yield server.port
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ONLY_LARGER])
 def test_every_side_counts_its_jobs_and_has_its_figures(name: str, port: int) -> None:
     case = CASES[name]
     flavours = ("sync", "asyncio", *(("uvloop", "trio") if name in EVERYWHERE else ()))
@@ -59,9 +61,7 @@ def test_a_peer_is_measured_beside_us(name: str, port: int) -> None:
     assert ratio.median > 0
 
 
-def test_a_peer_that_is_not_installed_is_named_with_the_reason(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_peer_that_is_not_installed_is_named_with_the_reason(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEERS, "arq", replace(PEERS["arq"], name="nobody-installs-this"))
     measured = measure(CASES["add"], port, flavours=(), peers=("arq",), pairs=1, size="tiny")
     assert "bench-peers" in measured.missing["arq"]

@@ -53,9 +53,10 @@ def overlapped(run: Run) -> Outcome:
 
 
 def _calls(run: Run, side: SyncSide | AioSide) -> list[Any]:
-    """What each call is given. Rows made beforehand are not the library's: the garbage collector shall not walk them."""
+    """What each call is given, made beforehand."""
     rows = run.params["rows"]
     calls = [side.rows(range(first, min(first + rows, run.jobs))) for first in range(0, run.jobs, rows)]
+    # These rows are not the library's: the garbage collector shall not walk them during the run.
     gc.collect()
     gc.freeze()
     return calls
