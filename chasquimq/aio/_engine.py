@@ -15,8 +15,9 @@ one at a time. All tasks run in one shielded scope, which ends when ``finish`` e
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -106,6 +107,15 @@ class Engine:
     def is_own_task(self) -> bool:
         """Whether the caller is (or was started by) one of this engine's tasks, which must not wait for its end."""
         return _inside.get() is self
+
+    @contextlib.contextmanager
+    def owning_tasks(self) -> Iterator[None]:
+        """Whatever the caller starts in this block counts as one of this engine's tasks."""
+        token = _inside.set(self)
+        try:
+            yield
+        finally:
+            _inside.reset(token)
 
     @property
     def is_drained(self) -> bool:

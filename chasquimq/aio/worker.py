@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 import anyio
 import anyio.abc
@@ -24,7 +24,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
 from chasquimq._net.clock import SystemClock
-from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
+from chasquimq._net.event_loop import call_in, loop_kind, protect_from_interrupts, running_loop
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
@@ -34,6 +34,9 @@ from chasquimq.errors import ChasquiError, ClosedError, NotSupportedError
 from chasquimq.job import DataT, ResultT
 from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
 from chasquimq.times import Duration
+
+if TYPE_CHECKING:
+    from chasquimq._processes.fleet import Fleet
 
 __all__ = ["Worker"]
 
@@ -87,6 +90,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         ack: Literal["batch", "each"] | None = None,
         backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None,
         max_payload_bytes: int | None = None,
+        processes: int | None = None,
+        start_method: Literal["fork", "spawn"] | None = None,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
         prefix: str | None = None,
@@ -110,6 +115,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             ack=ack,
             backoff=backoff,
             max_payload_bytes=max_payload_bytes,
+            processes=processes,
+            start_method=start_method,
             remove_on_complete=remove_on_complete,
             remove_on_fail=remove_on_fail,
             prefix=prefix,
@@ -134,6 +141,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._done_for_threads = threading.Event()
         self._failure: BaseException | None = None
         self._scope: anyio.abc.TaskGroup | None = None
+        self._fleet: Fleet | None = None
+        if self._settings.processes > 1:
+            from chasquimq.aio._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
+
+            self._fleet = new_fleet(self._settings, queue_name, processor, options)
 
     def _make_core(self) -> WorkerCore[Any]:
         return WorkerCore(
@@ -185,21 +197,10 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         assert self._done is not None  # noqa: S101 - set by _prepare()
         interrupt: BaseException | None = None
         try:
-            await self._engine.open()
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._engine.main)
-                if handle_signals:
-                    await tasks.start(self._handle_signals)
-                try:
-                    self._is_ready = True
-                    self._emit("ready")
-                    self._started.set()
-                    await self._until_closing()
-                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
-                    interrupt = error
-                with anyio.CancelScope(shield=True):
-                    await self._leave()
-                tasks.cancel_scope.cancel()
+            if self._fleet is None:
+                interrupt = await self._run_engine(handle_signals)
+            else:
+                interrupt = await self._run_fleet(self._fleet, handle_signals)
         except ChasquiError as error:
             self._failure = error
         finally:
@@ -213,6 +214,63 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._done_for_threads.set()
         if interrupt is not None:
             raise interrupt
+
+    async def _run_engine(self, handle_signals: bool) -> BaseException | None:
+        """Returns what interrupted it, if anything did."""
+        interrupt: BaseException | None = None
+        await self._engine.open()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._engine.main)
+            if handle_signals:
+                await tasks.start(self._handle_signals)
+            try:
+                self._hear("ready", ())
+                await self._until_closing()
+            except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                interrupt = error
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+            tasks.cancel_scope.cancel()
+        return interrupt
+
+    async def _run_fleet(self, fleet: Fleet, handle_signals: bool) -> BaseException | None:
+        """Returns what interrupted it, if anything did."""
+        interrupt: BaseException | None = None
+        listening = self._engine.listening
+        try:
+            fleet.start_beside_loop(self._listeners.registered(), loop_kind())
+            with self._engine.owning_tasks():
+                async with anyio.create_task_group() as tasks:
+                    listening.start_in(tasks)
+                    try:
+                        if handle_signals:
+                            await tasks.start(self._handle_signals)
+                        await self._follow(fleet)
+                    except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                        interrupt = error
+                    with anyio.CancelScope(shield=True):
+                        if interrupt is not None:
+                            fleet.ask(force=False)
+                            await self._follow(fleet)
+                        await listening.wait_a_moment()
+                    tasks.cancel_scope.cancel()
+        finally:
+            fleet.leave()
+        self._failure = fleet.failure
+        return interrupt
+
+    async def _follow(self, fleet: Fleet) -> None:
+        while True:
+            await anyio.wait_readable(fleet)
+            event = fleet.next_event()
+            if event is None:
+                return
+            self._hear(*event)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        super()._hear(event, arguments)
+        if self._is_ready and self._started is not None:
+            self._started.set()
 
     async def _until_closing(self) -> None:
         while not self._asked_to_close:
@@ -247,6 +305,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._changed.set()
 
     def _ask(self, force: bool) -> None:
+        if self._fleet is not None:
+            self._fleet.ask(force)
+            return
         if self._asked_to_close and force:
             self._asked_to_force = True
         self._asked_to_close = True
@@ -260,6 +321,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         it only starts the shutdown, elsewhere it returns when the worker has left. ``force=True`` does not wait for
         running handlers: they are cancelled and their jobs run again.
         """
+        if self._fleet is not None and self._fleet.is_inside:
+            self._fleet.ask(force)
+            return
         self._is_closing = True
         if not self._has_started:
             await self._client.close()
