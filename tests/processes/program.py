@@ -226,6 +226,7 @@ LISTENERS: dict[str, Any] = {
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
     faulthandler.register(signal.SIGUSR1)  # a process that does not end is asked where it is
     os.environ[CONFIGURATION] = sys.argv[1]
     this = program()
