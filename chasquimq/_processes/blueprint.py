@@ -5,16 +5,16 @@ Decides between ``fork`` and ``spawn``, and refuses early what cannot be carried
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import pickle
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chasquimq._core.log import logger_named
+from chasquimq._dataclass import dataclass, field_names
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 from chasquimq.options import WorkerOptions
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blueprint", "Registration", "check_can_be_carried", "choose_method"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 Registration = tuple[str, Callable[..., Any], bool]
 """A listener: the event, the function, whether for one time only."""
@@ -74,7 +74,7 @@ def check_can_be_carried(blueprint: Blueprint) -> None:
         ("the processor", blueprint.processor),
         *((f"the listener of {event!r}", listener) for event, listener, _ in blueprint.listeners),
         ("the connection's credential_provider", blueprint.options.connection.credential_provider),
-        *((f"the option {each.name}", getattr(blueprint.options, each.name)) for each in fields(blueprint.options)),
+        *((f"the option {name}", getattr(blueprint.options, name)) for name in field_names(WorkerOptions)),
         ("the event loop's class", blueprint.loop),
     ]
     has_importable_main = _has_importable_main()

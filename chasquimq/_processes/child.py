@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 
 from chasquimq._processes.blueprint import Blueprint
-from chasquimq._processes.link import AskedToClose, LowerEnd, Ready, StartFailed, UpperEnd
+from chasquimq._processes.link import AskedToClose, LowerEnd, News, StartFailed, UpperEnd
 from chasquimq.errors import ChasquiError
 
 __all__ = ["HELD_SIGNALS", "Child", "current_child", "hold_signals", "main"]
@@ -45,7 +45,7 @@ class Child:
 
     def ready(self) -> None:
         """The worker takes jobs."""
-        self._line.tell(Ready())
+        self._line.tell(News.READY)
 
     def ask_all(self, force: bool) -> None:
         """Somebody here has called ``close()`` of the worker that stands for all processes."""

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import atexit
 import gc
-import logging
 import multiprocessing
 import signal
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from chasquimq._core.log import logger_named
 from chasquimq._core.worker_settings import WorkerSettings
+from chasquimq._dataclass import replace
 from chasquimq._processes.blueprint import Blueprint, Registration, check_can_be_carried, choose_method
 from chasquimq._processes.child import Child, current_child, hold_signals
-from chasquimq._processes.link import Closing, Ended, Over, Ready, StartFailed, UpperEnd, new_line
+from chasquimq._processes.link import Ended, News, StartFailed, UpperEnd, new_line
 from chasquimq._processes.supervisor import Supervisor
 from chasquimq.address import resolve_address
 from chasquimq.errors import NotSupportedError, WorkerProcessError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Fleet"]
 
-logger = logging.getLogger("chasquimq.worker")
+logger = logger_named("chasquimq.worker")
 
 Event = tuple[str, tuple[Any, ...]]
 """An event of the worker: its name and its arguments."""
@@ -185,16 +185,16 @@ class Fleet:
         """The next event of the worker with its arguments, the name "" if it is none; None when all have ended."""
         assert self._line is not None  # noqa: S101 - only asked after start()
         message = None if self._is_over else self._line.receive()
-        if isinstance(message, Ready):
+        if message is News.READY:
             return "ready", ()
-        if isinstance(message, Closing):
+        if message is News.CLOSING:
             return "closing", ("",)
         if isinstance(message, Ended):
             return "error", (_error_of(message),)
         if isinstance(message, StartFailed):
             self.failure = message.error
             return "", ()
-        if not (self._is_over or isinstance(message, Over)):
+        if not (self._is_over or message is News.OVER):
             self.failure = WorkerProcessError(
                 "The supervisor of the worker processes has ended unexpectedly. The processes drain by themselves and "
                 "end within their drain timeout. If it was killed, look for who did it (out of memory?)."

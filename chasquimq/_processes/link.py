@@ -9,31 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from enum import Enum
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-__all__ = [
-    "AskedToClose",
-    "Closing",
-    "Ended",
-    "LowerEnd",
-    "Message",
-    "Over",
-    "Ready",
-    "StartFailed",
-    "UpperEnd",
-    "new_line",
-]
+from chasquimq._dataclass import dataclass
+
+__all__ = ["AskedToClose", "Ended", "LowerEnd", "Message", "News", "StartFailed", "UpperEnd", "new_line"]
 
 _CLOSE, _FORCE = b"c", b"f"
 _ORDERS_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class News(Enum):
+    """Messages that say all with their name."""
+
+    READY = "ready"
     """From a worker process: it takes jobs. From the supervisor: all of them do, for the first time."""
+    CLOSING = "closing"
+    """From the supervisor: the processes were told to drain."""
+    OVER = "over"
+    """From the supervisor: every process has ended, and so will it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +61,7 @@ class Ended:
     """Why it could not start, if it said so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """From the supervisor: the processes were told to drain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """From the supervisor: every process has ended, and so will it."""
-
-
-Message = Ready | StartFailed | AskedToClose | Ended | Closing | Over
+Message = News | StartFailed | AskedToClose | Ended
 
 
 class _End:

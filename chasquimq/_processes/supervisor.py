@@ -16,17 +16,7 @@ from typing import Any
 from chasquimq._core.restarts import Restarts
 from chasquimq._processes.blueprint import Blueprint
 from chasquimq._processes.child import main
-from chasquimq._processes.link import (
-    AskedToClose,
-    Closing,
-    Ended,
-    LowerEnd,
-    Over,
-    Ready,
-    StartFailed,
-    UpperEnd,
-    new_line,
-)
+from chasquimq._processes.link import AskedToClose, Ended, LowerEnd, News, StartFailed, UpperEnd, new_line
 from chasquimq.errors import WorkerProcessError
 
 __all__ = ["Supervisor"]
@@ -91,7 +81,7 @@ class Supervisor:
                 self._wait()
                 self._look_for_ends()
                 self._kill_late()
-            self._owner.tell(Over())
+            self._owner.tell(News.OVER)
         finally:
             # A process whose line is closed drains by itself.
             for place in self._places:
@@ -160,12 +150,12 @@ class Supervisor:
         message = None if place.line is None else place.line.receive()
         if message is None:
             self._hang_up(place)
-        elif isinstance(message, Ready):
+        elif message is News.READY:
             place.is_ready = True
             self._restarts.became_ready()
             if not self._was_complete and all(each.is_ready for each in self._places):
                 self._was_complete = True
-                self._owner.tell(Ready())
+                self._owner.tell(News.READY)
         elif isinstance(message, StartFailed):
             place.error = message.error
         elif isinstance(message, AskedToClose):
@@ -243,7 +233,7 @@ class Supervisor:
         if not self._is_stopping:
             self._is_stopping = True
             self._kill_at = now + self._drain_s + END_S
-            self._owner.tell(Closing())
+            self._owner.tell(News.CLOSING)
             self._pass_on(False)
         if force and not self._is_forced:
             self._is_forced = True

@@ -15,9 +15,8 @@ one at a time. All tasks run in one shielded scope, which ends when ``finish`` e
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -108,14 +107,9 @@ class Engine:
         """Whether the caller is (or was started by) one of this engine's tasks, which must not wait for its end."""
         return _inside.get() is self
 
-    @contextlib.contextmanager
-    def owning_tasks(self) -> Iterator[None]:
-        """Whatever the caller starts in this block counts as one of this engine's tasks."""
-        token = _inside.set(self)
-        try:
-            yield
-        finally:
-            _inside.reset(token)
+    def own_this_task(self) -> None:
+        """Has the caller, and whatever it starts, count as one of this engine's tasks."""
+        _inside.set(self)
 
     @property
     def is_drained(self) -> bool:
@@ -139,7 +133,7 @@ class Engine:
         assert self._housekeeper is not None  # noqa: S101 - open() comes first
         self._reader_ended, self._acker_ended, self._written = anyio.Event(), anyio.Event(), anyio.Event()
         self._all_ended, self._reader_scope = anyio.Event(), anyio.CancelScope()
-        _inside.set(self)
+        self.own_this_task()
         self._housekeeper.start()
         try:
             with anyio.CancelScope(shield=True):

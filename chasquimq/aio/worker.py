@@ -61,11 +61,15 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
     gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
     the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
-    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
-    ``remove_on_fail``, ``prefix``: accepted, no effect.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``processes``: so many processes
+    run jobs, each with ``concurrency`` handlers, under a supervisor that starts again what dies; default 1: this one.
+    ``start_method``: ``"fork"`` copies this program, ``"spawn"`` starts interpreters that import the processor; default
+    fork where no other thread runs, else spawn. ``remove_on_complete``, ``remove_on_fail``, ``prefix``: accepted, no
+    effect.
 
     Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
-    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
+    it also raises WorkerProcessError when none comes to work.
     """
 
     def __init__(
@@ -239,21 +243,21 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         listening = self._engine.listening
         try:
             fleet.start_beside_loop(self._listeners.registered(), loop_kind())
-            with self._engine.owning_tasks():
-                async with anyio.create_task_group() as tasks:
-                    listening.start_in(tasks)
-                    try:
-                        if handle_signals:
-                            await tasks.start(self._handle_signals)
+            self._engine.own_this_task()
+            async with anyio.create_task_group() as tasks:
+                listening.start_in(tasks)
+                try:
+                    if handle_signals:
+                        await tasks.start(self._handle_signals)
+                    await self._follow(fleet)
+                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                    interrupt = error
+                with anyio.CancelScope(shield=True):
+                    if interrupt is not None:
+                        fleet.ask(force=False)
                         await self._follow(fleet)
-                    except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
-                        interrupt = error
-                    with anyio.CancelScope(shield=True):
-                        if interrupt is not None:
-                            fleet.ask(force=False)
-                            await self._follow(fleet)
-                        await listening.wait_a_moment()
-                    tasks.cancel_scope.cancel()
+                    await listening.wait_a_moment()
+                tasks.cancel_scope.cancel()
         finally:
             fleet.leave()
         self._failure = fleet.failure

@@ -63,11 +63,15 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
     gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
     the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
-    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
-    ``remove_on_fail``, ``prefix``: accepted, no effect.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``processes``: so many processes
+    run jobs, each with ``concurrency`` handlers, under a supervisor that starts again what dies; default 1: this one.
+    ``start_method``: ``"fork"`` copies this program, ``"spawn"`` starts interpreters that import the processor; default
+    fork where no other thread runs, else spawn. ``remove_on_complete``, ``remove_on_fail``, ``prefix``: accepted, no
+    effect.
 
     Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
-    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
+    it also raises WorkerProcessError when none comes to work.
     """
 
     def __init__(
