@@ -200,6 +200,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         assert self._started is not None  # noqa: S101 - set by _prepare()
         assert self._done is not None  # noqa: S101 - set by _prepare()
         interrupt: BaseException | None = None
+        self._engine.own_this_task()  # what it calls and starts, listeners too
         try:
             if self._fleet is None:
                 interrupt = await self._run_engine(handle_signals)
@@ -243,7 +244,6 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         listening = self._engine.listening
         try:
             fleet.start_beside_loop(self._listeners.registered(), loop_kind())
-            self._engine.own_this_task()
             async with anyio.create_task_group() as tasks:
                 listening.start_in(tasks)
                 try:

@@ -148,6 +148,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._done = threading.Event()
         self._failure: BaseException | None = None
         self._runner: threading.Thread | None = None
+        """Who runs it: must not wait for its end."""
+        self._background: threading.Thread | None = None
         self._fleet: Fleet | None = None
         if self._settings.processes > 1:
             from chasquimq.sync._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
@@ -315,8 +317,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             if self._fleet is not None:
                 # Here, because the thread below would make a fork unsafe.
                 self._fleet.start(self._listeners.registered())
-            self._runner = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
-            self._runner.start()
+            self._background = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
+            self._background.start()
             self._started.wait()
             if self._failure is not None:
                 raise self._failure
@@ -332,6 +334,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         except KeyboardInterrupt:
             self.close(force=True)
             raise
+        if self._background is not None:
+            # Whoever starts processes next had better be alone.
+            self._background.join()
 
     @contextlib.contextmanager
     def _signals(self, handle: bool) -> Iterator[None]:
