@@ -31,6 +31,11 @@ UNITS = {
     "import_ms": "import ms",
     "ready_ms": "ready ms",
     "rss_mib": "peak RSS MiB",
+    "rate_1": "jobs/s, 1 process",
+    "rate_2": "2 processes",
+    "rate_4": "4 processes",
+    "gain": "4 ÷ 1",
+    "busy_last": "Redis busy at 4",
 }
 
 
