@@ -34,6 +34,7 @@ from chasquimq.errors import (
     UnrecoverableError,
     UnsupportedServerError,
     WaitForResultTimeoutError,
+    WorkerProcessError,
 )
 from chasquimq.options import (
     BackoffOptions,
@@ -97,6 +98,7 @@ __all__ = [
     "WaitForResultTimeoutError",
     "Worker",
     "WorkerOptions",
+    "WorkerProcessError",
     "__version__",
     "decode_payload",
     "encode_payload",

@@ -49,6 +49,8 @@ class EmbeddedServer:
     def __init__(self, share: _Share) -> None:
         self._share: _Share | None = share
         self.socket_path: str = share.socket_path
+        self.directory: str = str(share.data)
+        """The folder of its data, by which other processes can join it; also that of a temporary one."""
 
     @property
     def url(self) -> str:

@@ -34,11 +34,23 @@ __all__ = [
     "UnrecoverableError",
     "UnsupportedServerError",
     "WaitForResultTimeoutError",
+    "WorkerProcessError",
 ]
 
 
 class ChasquiError(Exception):
-    """The root of all errors of this library."""
+    """The root of all errors of this library. They can be pickled, attributes and notes included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The builtin way calls the class with the message alone, which those with keyword-only attributes refuse.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[ChasquiError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> ChasquiError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error
 
 
 class InvalidOptionError(ChasquiError, ValueError):
@@ -136,6 +148,22 @@ class AbortError(ChasquiError, RuntimeError):
 
 class LeaseLostError(ChasquiError, RuntimeError):
     """A job ran longer than its lease could be renewed; another worker may have taken it over."""
+
+
+class WorkerProcessError(ChasquiError, RuntimeError):
+    """A process of a worker with ``processes=`` ended without being asked to, or could not be started.
+
+    ``process`` is its consumer name, ``pid`` its process id, ``exit_code`` what it ended with: negative for the signal
+    that killed it, None when that is not known or it never ran.
+    """
+
+    def __init__(
+        self, message: str, *, process: str = "", pid: int | None = None, exit_code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.process = process
+        self.pid = pid
+        self.exit_code = exit_code
 
 
 class UnrecoverableError(ChasquiError, RuntimeError):

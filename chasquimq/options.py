@@ -246,6 +246,8 @@ class WorkerOptions:
     ack: Literal["batch", "each"] | None = None
     backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None
     max_payload_bytes: int | None = None
+    processes: int | None = None
+    start_method: Literal["fork", "spawn"] | None = None
     remove_on_complete: Any = None
     remove_on_fail: Any = None
     prefix: str | None = None

@@ -26,6 +26,7 @@ SLOW = {
     "importlib.resources",
     "inspect",
     "logging",
+    "multiprocessing",
     "pathlib",
     "platform",
     "ssl",
@@ -37,7 +38,7 @@ SLOW = {
 ASYNCIO_LOADS = {"ast", "concurrent.futures", "inspect", "logging", "ssl", "subprocess", "traceback"}
 ANYIO_LOADS = {"dataclasses"}
 FORMS_NOT_ASKED_FOR = {"consumer", "producer", "queue_events", "scheduler"}
-SHARED_NOT_ASKED_FOR = {f"chasquimq.{name}" for name in ("embedded", "events", "native", "testing")}
+SHARED_NOT_ASKED_FOR = {f"chasquimq.{name}" for name in ("_processes", "embedded", "events", "native", "testing")}
 
 
 def loaded_by(program: str) -> set[str]:

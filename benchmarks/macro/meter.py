@@ -140,13 +140,13 @@ class Meter:
         return self._probe.queued_s() + _queued_s(Path("/proc/self"))
 
 
-def wait_for(is_done: Any, timeout_s: float, what: str) -> None:
+def wait_for(is_done: Any, timeout_s: float, what: str, poll_s: float = _POLL_S) -> None:
     """Polls in steps that are short beside what is measured."""
     deadline = time.monotonic() + timeout_s
     while not is_done():
         if time.monotonic() > deadline:
             raise Void(f"after {timeout_s:.0f} s still waiting for {what}")
-        time.sleep(_POLL_S)
+        time.sleep(poll_s)
 
 
 def percentile(values: list[float], share: float) -> float:

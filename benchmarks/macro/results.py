@@ -35,6 +35,12 @@ UNITS = {
     "ready_ms": "ready ms",
     "to_redis": "bytes/job to Redis",
     "from_redis": "bytes/job from Redis",
+    "rss_mib": "peak RSS MiB",
+    "rate_1": "jobs/s, 1 process",
+    "rate_2": "2 processes",
+    "rate_4": "4 processes",
+    "gain": "4 ÷ 1",
+    "busy_last": "Redis busy at 4",
 }
 
 

@@ -64,6 +64,11 @@ class Listeners:
                 self._store(event, tuple(row for row in registered if not row[1]))
         return [listener for listener, _ in registered]
 
+    def registered(self) -> tuple[tuple[str, Callable[..., Any], bool], ...]:
+        """Every registration: event, listener, whether for one time only."""
+        with self._lock:
+            return tuple((event, *row) for event, rows in self._listeners.items() for row in rows)
+
     def _store(self, event: str, registered: tuple[tuple[Callable[..., Any], bool], ...]) -> None:
         if registered:
             self._listeners[event] = registered

@@ -17,6 +17,11 @@ __all__ = ["WorkerFace"]
 class WorkerFace:
     """Base of ``sync.Worker`` and ``aio.Worker``."""
 
+    _emit: Callable[..., None]
+    """Calls the listeners of an event, each in the form's way."""
+    _report: Callable[[Exception], None]
+    """Logs trouble and tells the ``error`` listeners."""
+
     def __init__(self, queue_name: str) -> None:
         self._queue_name = queue_name
         self._listeners = Listeners(WORKER_EVENTS)
@@ -56,6 +61,17 @@ class WorkerFace:
         state = "closed" if self._is_closing else "running" if self._is_ready else "not started"
         return f"<Worker {self._queue_name!r} {state}>"
 
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Something happened to the worker's processes as a whole: takes note of it, and tells the listeners."""
+        if event == "ready":
+            self._is_ready = True
+        elif event == "closing":
+            self._is_closing = True
+        if event == "error":
+            self._report(*arguments)
+        elif self._is_ready and event:
+            self._emit(event, *arguments)
+
     # -- listeners -------------------------------------------------------------------------------------------------
 
     @overload
@@ -68,6 +84,9 @@ class WorkerFace:
         ``ready ()``, ``active (job, prev)``, ``progress (job, progress)``, ``completed (job, result, prev)``,
         ``failed (job, error, prev)``, ``error (error)``, ``closing (message)``, ``closed ()``. Listeners run in the
         thread where the event happens. One that raises is logged and reported through ``error``; the job goes on.
+        With ``processes`` those registered before the start are carried into the processes and called there, for what
+        happens there. In the program itself they are called once more for all together: ``ready`` when every process
+        takes jobs, ``error`` (a WorkerProcessError) when one ended unasked, ``closing`` and ``closed``.
         """
         return self._listeners.add(event, listener, once=False)
 

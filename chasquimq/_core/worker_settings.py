@@ -17,6 +17,8 @@ __all__ = ["WorkerSettings", "check_processor", "is_coroutine_function", "worker
 
 _MIN_LEASE_MS = 100
 _MAX_CONCURRENCY = 100_000
+_MAX_PROCESSES = 1_000
+_START_METHODS = ("fork", "spawn")
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 _DEFAULT_RETRY = RetryPolicy()
 
@@ -39,6 +41,8 @@ class WorkerSettings:
     max_payload_bytes: int = 1_048_576
     run_scheduler: bool = True
     scheduler_tick_ms: int = 1_000
+    processes: int = 1
+    start_method: str | None = None
 
 
 def worker_settings(options: WorkerOptions, generated_name: str) -> WorkerSettings:
@@ -62,6 +66,10 @@ def worker_settings(options: WorkerOptions, generated_name: str) -> WorkerSettin
         else whole_number("max_payload_bytes", options.max_payload_bytes, minimum=1),
         run_scheduler=_flag("run_scheduler", options.run_scheduler, default=True),
         scheduler_tick_ms=_duration("scheduler_tick_ms", options.scheduler_tick_ms, default=1_000, minimum=1),
+        processes=1
+        if options.processes is None
+        else whole_number("processes", options.processes, minimum=1, maximum=_MAX_PROCESSES),
+        start_method=_start_method(options.start_method),
     )
 
 
@@ -141,6 +149,12 @@ def _flag(option: str, value: object, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected True or False.")
     return value
+
+
+def _start_method(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in _START_METHODS):
+        return value
+    raise InvalidOptionError(f"start_method is {value!r}; expected 'fork', 'spawn', or None for what is safe here.")
 
 
 def _ack_each(value: object) -> bool:

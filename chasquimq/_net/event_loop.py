@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["call_in", "has_ended", "is_asyncio", "protect_from_interrupts", "running_loop"]
+__all__ = ["call_in", "has_ended", "is_asyncio", "loop_kind", "protect_from_interrupts", "running_loop"]
 
 
 def is_asyncio() -> bool:
@@ -26,6 +26,14 @@ def running_loop() -> Any:
     if is_asyncio():
         return asyncio.get_running_loop()
     return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def loop_kind() -> tuple[str, dict[str, Any]]:
+    """What ``anyio.run`` needs to run a loop of the same kind in another process: backend and its options."""
+    if not is_asyncio():
+        return "trio", {}
+    loop = asyncio.get_running_loop()
+    return "asyncio", {"loop_factory": type(loop), "debug": loop.get_debug()}
 
 
 def has_ended(loop: Any) -> bool:

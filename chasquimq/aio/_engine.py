@@ -107,6 +107,10 @@ class Engine:
         """Whether the caller is (or was started by) one of this engine's tasks, which must not wait for its end."""
         return _inside.get() is self
 
+    def own_this_task(self) -> None:
+        """Has the caller, and whatever it starts, count as one of this engine's tasks."""
+        _inside.set(self)
+
     @property
     def is_drained(self) -> bool:
         """Whether nothing runs and every end is written."""
@@ -129,7 +133,7 @@ class Engine:
         assert self._housekeeper is not None  # noqa: S101 - open() comes first
         self._reader_ended, self._acker_ended, self._written = anyio.Event(), anyio.Event(), anyio.Event()
         self._all_ended, self._reader_scope = anyio.Event(), anyio.CancelScope()
-        _inside.set(self)
+        self.own_this_task()
         self._housekeeper.start()
         try:
             with anyio.CancelScope(shield=True):

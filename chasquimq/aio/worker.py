@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 import anyio
 import anyio.abc
@@ -24,7 +24,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_face import WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
 from chasquimq._net.clock import SystemClock
-from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
+from chasquimq._net.event_loop import call_in, loop_kind, protect_from_interrupts, running_loop
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
@@ -34,6 +34,9 @@ from chasquimq.errors import ChasquiError, ClosedError, NotSupportedError
 from chasquimq.job import DataT, ResultT
 from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
 from chasquimq.times import Duration
+
+if TYPE_CHECKING:
+    from chasquimq._processes.fleet import Fleet
 
 __all__ = ["Worker"]
 
@@ -58,11 +61,15 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
     gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
     the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
-    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
-    ``remove_on_fail``, ``prefix``: accepted, no effect.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``processes``: so many processes
+    run jobs, each with ``concurrency`` handlers, under a supervisor that starts again what dies; default 1: this one.
+    ``start_method``: ``"fork"`` copies this program, ``"spawn"`` starts interpreters that import the processor; default
+    fork where no other thread runs, else spawn. ``remove_on_complete``, ``remove_on_fail``, ``prefix``: accepted, no
+    effect.
 
     Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
-    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
+    it also raises WorkerProcessError when none comes to work.
     """
 
     def __init__(
@@ -87,6 +94,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         ack: Literal["batch", "each"] | None = None,
         backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None,
         max_payload_bytes: int | None = None,
+        processes: int | None = None,
+        start_method: Literal["fork", "spawn"] | None = None,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
         prefix: str | None = None,
@@ -110,6 +119,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             ack=ack,
             backoff=backoff,
             max_payload_bytes=max_payload_bytes,
+            processes=processes,
+            start_method=start_method,
             remove_on_complete=remove_on_complete,
             remove_on_fail=remove_on_fail,
             prefix=prefix,
@@ -134,6 +145,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._done_for_threads = threading.Event()
         self._failure: BaseException | None = None
         self._scope: anyio.abc.TaskGroup | None = None
+        self._fleet: Fleet | None = None
+        if self._settings.processes > 1:
+            from chasquimq.aio._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
+
+            self._fleet = new_fleet(self._settings, queue_name, processor, options)
 
     def _make_core(self) -> WorkerCore[Any]:
         return WorkerCore(
@@ -184,22 +200,12 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         assert self._started is not None  # noqa: S101 - set by _prepare()
         assert self._done is not None  # noqa: S101 - set by _prepare()
         interrupt: BaseException | None = None
+        self._engine.own_this_task()  # what it calls and starts, listeners too
         try:
-            await self._engine.open()
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._engine.main)
-                if handle_signals:
-                    await tasks.start(self._handle_signals)
-                try:
-                    self._is_ready = True
-                    self._emit("ready")
-                    self._started.set()
-                    await self._until_closing()
-                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
-                    interrupt = error
-                with anyio.CancelScope(shield=True):
-                    await self._leave()
-                tasks.cancel_scope.cancel()
+            if self._fleet is None:
+                interrupt = await self._run_engine(handle_signals)
+            else:
+                interrupt = await self._run_fleet(self._fleet, handle_signals)
         except ChasquiError as error:
             self._failure = error
         finally:
@@ -213,6 +219,62 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._done_for_threads.set()
         if interrupt is not None:
             raise interrupt
+
+    async def _run_engine(self, handle_signals: bool) -> BaseException | None:
+        """Returns what interrupted it, if anything did."""
+        interrupt: BaseException | None = None
+        await self._engine.open()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._engine.main)
+            if handle_signals:
+                await tasks.start(self._handle_signals)
+            try:
+                self._hear("ready", ())
+                await self._until_closing()
+            except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                interrupt = error
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+            tasks.cancel_scope.cancel()
+        return interrupt
+
+    async def _run_fleet(self, fleet: Fleet, handle_signals: bool) -> BaseException | None:
+        """Returns what interrupted it, if anything did."""
+        interrupt: BaseException | None = None
+        listening = self._engine.listening
+        try:
+            fleet.start_beside_loop(self._listeners.registered(), loop_kind())
+            async with anyio.create_task_group() as tasks:
+                listening.start_in(tasks)
+                try:
+                    if handle_signals:
+                        await tasks.start(self._handle_signals)
+                    await self._follow(fleet)
+                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
+                    interrupt = error
+                with anyio.CancelScope(shield=True):
+                    if interrupt is not None:
+                        fleet.ask(force=False)
+                        await self._follow(fleet)
+                    await listening.wait_a_moment()
+                tasks.cancel_scope.cancel()
+        finally:
+            fleet.leave()
+        self._failure = fleet.failure
+        return interrupt
+
+    async def _follow(self, fleet: Fleet) -> None:
+        while True:
+            await anyio.wait_readable(fleet)
+            event = fleet.next_event()
+            if event is None:
+                return
+            self._hear(*event)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        super()._hear(event, arguments)
+        if self._is_ready and self._started is not None:
+            self._started.set()
 
     async def _until_closing(self) -> None:
         while not self._asked_to_close:
@@ -247,6 +309,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._changed.set()
 
     def _ask(self, force: bool) -> None:
+        if self._fleet is not None:
+            self._fleet.ask(force)
+            return
         if self._asked_to_close and force:
             self._asked_to_force = True
         self._asked_to_close = True
@@ -260,6 +325,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         it only starts the shutdown, elsewhere it returns when the worker has left. ``force=True`` does not wait for
         running handlers: they are cancelled and their jobs run again.
         """
+        if self._fleet is not None and self._fleet.is_inside:
+            self._fleet.ask(force)
+            return
         self._is_closing = True
         if not self._has_started:
             await self._client.close()

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
@@ -32,6 +32,9 @@ from chasquimq.sync._client import Client
 from chasquimq.sync._engine import Engine
 from chasquimq.sync.job import Job
 from chasquimq.times import Duration
+
+if TYPE_CHECKING:
+    from chasquimq._processes.fleet import Fleet
 
 __all__ = ["Worker"]
 
@@ -60,11 +63,15 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     waits for running handlers, default 30,000. ``ack``: ``"batch"`` (default) writes the ends of jobs as they
     gather; ``"each"`` lets no handler start on a consumer before the end of its last job is written. ``backoff``:
     the wait before retries of jobs that do not say themselves, default exponential from 100 ms up to 30 s.
-    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``remove_on_complete``,
-    ``remove_on_fail``, ``prefix``: accepted, no effect.
+    ``max_payload_bytes``: larger entries go to the dead-letter queue, default 1 MiB. ``processes``: so many processes
+    run jobs, each with ``concurrency`` handlers, under a supervisor that starts again what dies; default 1: this one.
+    ``start_method``: ``"fork"`` copies this program, ``"spawn"`` starts interpreters that import the processor; default
+    fork where no other thread runs, else spawn. ``remove_on_complete``, ``remove_on_fail``, ``prefix``: accepted, no
+    effect.
 
     Raises InvalidOptionError, InvalidOptionTypeError, NotSupportedError. Starting raises RedisConnectionError and
-    its kinds when the server cannot be reached at that time; later on a worker survives that.
+    its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
+    it also raises WorkerProcessError when none comes to work.
     """
 
     def __init__(
@@ -89,6 +96,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         ack: Literal["batch", "each"] | None = None,
         backoff: Duration | BackoffOptions | Mapping[str, Any] | None = None,
         max_payload_bytes: int | None = None,
+        processes: int | None = None,
+        start_method: Literal["fork", "spawn"] | None = None,
         remove_on_complete: Any = None,
         remove_on_fail: Any = None,
         prefix: str | None = None,
@@ -112,6 +121,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             ack=ack,
             backoff=backoff,
             max_payload_bytes=max_payload_bytes,
+            processes=processes,
+            start_method=start_method,
             remove_on_complete=remove_on_complete,
             remove_on_fail=remove_on_fail,
             prefix=prefix,
@@ -137,6 +148,13 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         self._done = threading.Event()
         self._failure: BaseException | None = None
         self._runner: threading.Thread | None = None
+        """Who runs it: must not wait for its end."""
+        self._background: threading.Thread | None = None
+        self._fleet: Fleet | None = None
+        if self._settings.processes > 1:
+            from chasquimq.sync._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
+
+            self._fleet = new_fleet(self._settings, queue_name, processor, options)
 
     def _make_core(self) -> WorkerCore[Any]:
         return WorkerCore(
@@ -172,8 +190,12 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         if joins:
             self._done.wait()
         else:
+            self._runner = threading.current_thread()
             with self._signals(handle_signals):
-                self._run()
+                if self._fleet is None:
+                    self._run()
+                else:
+                    self._run_fleet(self._fleet)
         if self._failure is not None:
             raise self._failure
 
@@ -182,9 +204,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         is_forced = False
         try:
             self._engine.start()
-            self._is_ready = True
-            self._emit("ready")
-            self._started.set()
+            self._hear("ready", ())
             is_forced = self._next_command(None) == _FORCE
         except ChasquiError as error:
             self._failure = error
@@ -197,6 +217,32 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._started.set()
         if interrupt is not None:
             raise interrupt
+
+    def _run_fleet(self, fleet: Fleet) -> None:
+        try:
+            fleet.start(self._listeners.registered())
+            while True:
+                # A signal that arrives just before the wait begins does not interrupt it.
+                if fleet.has_news(SIGNAL_CHECK_S):
+                    event = fleet.next_event()
+                    if event is None:
+                        break
+                    self._hear(*event)
+            self._failure = fleet.failure
+        except ChasquiError as error:
+            self._failure = error
+        finally:
+            self._is_closing = True
+            fleet.leave()
+            if self._is_ready:
+                self._emit("closed")
+            self._done.set()
+            self._started.set()
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        super()._hear(event, arguments)
+        if self._is_ready:
+            self._started.set()
 
     def _leave(self, is_forced: bool) -> None:
         self._is_closing = True
@@ -232,6 +278,13 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
                 if deadline is not None:
                     return None
 
+    def _ask(self, force: bool) -> None:
+        """Has the run end; from any thread or signal handler."""
+        if self._fleet is None:
+            self._commands.put(_FORCE if force else _CLOSE)
+        else:
+            self._fleet.ask(force)
+
     def _progressed(self) -> None:
         """The engine has written the end of the last job while we drain."""
         self._commands.put(_PROGRESS)
@@ -243,13 +296,16 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         elsewhere it returns when the worker has left. ``force=True`` does not wait for running handlers: their jobs
         run again when their leases are over.
         """
+        if self._fleet is not None and self._fleet.is_inside:
+            self._fleet.ask(force)
+            return
         with self._guard:
             self._is_closing = True
             has_started = self._has_started
         if not has_started:
             self._client.close()
             return
-        self._commands.put(_FORCE if force else _CLOSE)
+        self._ask(force)
         if self._engine.is_own_thread or threading.current_thread() is self._runner:
             return
         self._done.wait()
@@ -258,8 +314,11 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         if self._settings.autorun:
             if self._is_closing:
                 raise ClosedError("the worker was closed before it ran. Create a new one.")
-            self._runner = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
-            self._runner.start()
+            if self._fleet is not None:
+                # Here, because the thread below would make a fork unsafe.
+                self._fleet.start(self._listeners.registered())
+            self._background = threading.Thread(target=self._run_in_background, name="chasquimq-runner", daemon=True)
+            self._background.start()
             self._started.wait()
             if self._failure is not None:
                 raise self._failure
@@ -275,25 +334,31 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         except KeyboardInterrupt:
             self.close(force=True)
             raise
+        if self._background is not None:
+            # Whoever starts processes next had better be alone.
+            self._background.join()
 
     @contextlib.contextmanager
     def _signals(self, handle: bool) -> Iterator[None]:
-        if not handle:
-            yield
-            return
+        handled = [signal.SIGINT, signal.SIGTERM] if handle else []
+        if self._fleet is not None and not handle and _interrupts_here():
+            # An exception in the middle of a message would lose the rest of it: raised at the end instead.
+            handled = [signal.SIGINT]
         count = 0
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             nonlocal count
             count += 1
-            self._commands.put(_CLOSE if count == 1 else _FORCE)
+            self._ask(force=count > 1)
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, on_signal) for number in handled}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if count and not handle:
+            raise KeyboardInterrupt
 
     def _emit(self, event: str, *arguments: Any) -> None:
         for listener in self._listeners.take(event):
@@ -307,3 +372,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     def _report(self, error: Exception) -> None:
         logger.warning("%s", error)
         self._emit("error", error)
+
+
+def _interrupts_here() -> bool:
+    """Whether Ctrl-C raises KeyboardInterrupt in this thread."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -151,27 +151,32 @@ async def test_close_from_a_handler_starts_the_end_and_does_not_wait_for_it(worl
 
 
 @pytest.mark.forms("sync")
-async def test_close_from_a_listener(world: World) -> None:
+@pytest.mark.parametrize("event", ["ready", "completed"])
+async def test_close_from_a_listener(world: World, event: str) -> None:
     worker = world.worker(handle_nothing, autorun=False)
-    worker.on("completed", lambda job, result, prev: worker._target.close())
+    worker.on(event, lambda *_: worker._target.close())
     async with world.queue() as queue, worker:
         await queue.add("w", 1)
         await worker.run()
-    assert world.is_empty()
+    assert world.is_empty() or event == "ready"
 
 
+@pytest.mark.parametrize("event", ["ready", "completed"])
 @pytest.mark.forms("asyncio", "trio")
-async def test_close_from_a_coroutine_listener(world: World) -> None:
+async def test_close_from_a_coroutine_listener(world: World, event: str) -> None:
     worker = world.worker(handle_nothing, autorun=False)
+    closed: list[bool] = []
 
-    @worker.on("completed")
-    async def enough(job: Any, result: Any, prev: str) -> None:
+    @worker.on(event)
+    async def enough(*_: Any) -> None:
         await worker.close()
+        closed.append(True)
 
     async with world.queue() as queue, worker:
         await queue.add("w", 1)
         await worker.run()
-    assert world.is_empty()
+    assert closed
+    assert world.is_empty() or event == "ready"
 
 
 @pytest.mark.forms("asyncio", "trio")

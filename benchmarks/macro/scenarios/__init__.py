@@ -12,6 +12,7 @@ from benchmarks.macro.scenarios import (
     idle,
     latency,
     memory,
+    processes,
     retry,
     rss,
     startup,
@@ -31,6 +32,7 @@ ALL: tuple[Case, ...] = (
     *memory.CASES,
     *rss.CASES,
     *startup.CASES,
+    *processes.CASES,
 )
 
 

@@ -1,0 +1,113 @@
+"""Several processes: they all take jobs, and say who did what."""
+
+import signal
+
+import pytest
+
+from tests.conformance.world import World
+from tests.faults.ledger import wait_until
+
+from .conftest import Start
+from .programs import add
+
+METHODS = ("fork", "spawn")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("flavour", ["sync", "asyncio", "trio", "uvloop"])
+def test_every_process_runs_jobs(start: Start, world: World, flavour: str, method: str) -> None:
+    running = start(flavour, processes=3, start_method=method).await_ready()
+    wait_until(lambda: {"w-0", "w-1", "w-2"} == set(world.consumers()))
+    add(world, "wait", "wait", "wait")
+    running.await_lines("start", 3, inside=True)
+    # One handler at a time in each: three at once are in three processes.
+    assert len(set(running.pids("start"))) == 3
+    running.open_gate()
+    running.await_lines("end", 3)
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+    running.await_nobody()
+    assert world.is_empty()
+    assert world.consumers() == []
+
+
+def test_listeners_hear_in_each_process_what_happens_there_and_in_the_program_of_all(
+    start: Start, world: World, flavour: str
+) -> None:
+    running = start(flavour).await_ready()
+    workers = set(running.pids("ready"))
+    job_id = add(world, "note")[0]
+    running.await_lines("completed")
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+    assert [(line["id"], line["pid"] in workers) for line in running.lines("completed")] == [(job_id, True)]
+    for event in ("ready", "closing", "closed"):
+        assert sorted(running.pids(event)) == sorted(workers), event
+        assert len(running.lines(event, inside=False)) == 1, event
+    # All are ready when the program says so, and gone before it says that.
+    order = [(line["event"], line["pid"] == running.pid) for line in running.ledger.lines()]
+    assert order.index(("ready", True)) > max(at for at, what in enumerate(order) if what == ("ready", False))
+    assert order.index(("closed", True)) > max(at for at, what in enumerate(order) if what == ("closed", False))
+    assert running.lines("error") == []
+
+
+@pytest.mark.parametrize("method", [None, "fork"])
+def test_a_forked_process_takes_functions_that_no_module_has(
+    start: Start, world: World, flavour: str, method: str | None
+) -> None:
+    running = start(flavour, closure=True, start_method=method).await_ready()
+    add(world, "note")
+    running.await_lines("completed locally", inside=True)
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_block_lasts_as_long_as_its_processes(start: Start, world: World, flavour: str, method: str) -> None:
+    running = start(flavour, way="scope", start_method=method)
+    running.await_lines("inside")
+    assert len(running.pids("ready")) == 2
+    add(world, "note", "note")
+    running.await_lines("end", 2, inside=True)
+    running.open_gate()
+    assert running.end() == 0, str(running)
+    running.await_nobody()
+    assert world.is_empty()
+
+
+def test_jobs_of_before_the_start_are_done_once_each(start: Start, world: World, flavour: str) -> None:
+    ids = add(world, *["note"] * 200)
+    running = start(flavour, processes=4, concurrency=10)
+    wait_until(lambda: len(running.ledger.ends()) >= 200, str(running))
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+    assert running.ledger.ended() == dict.fromkeys(ids, 1)
+    assert world.is_empty()
+
+
+def test_one_process_is_an_ordinary_worker(start: Start, world: World, flavour: str) -> None:
+    running = start(flavour, processes=1)
+    running.await_lines("ready", inside=False)
+    wait_until(lambda: world.consumers() == ["w"])
+    assert running.remember() == []
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+
+
+def test_the_embedded_server_of_the_program_is_shared(start: Start, flavour: str) -> None:
+    running = start(flavour, connection="embedded://", adds=["note", "note", "wait"], start_method="fork")
+    running.await_lines("end", 2, inside=True)
+    running.open_gate()
+    running.await_lines("end", 3, inside=True)
+    running.await_ready()
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+    running.await_nobody()
+
+
+def test_spawned_processes_share_the_embedded_server_too(start: Start, flavour: str) -> None:
+    running = start(flavour, connection="embedded://", adds=["note", "note"], start_method="spawn").await_ready()
+    running.await_lines("end", 2, inside=True)
+    running.send(signal.SIGTERM)
+    assert running.end() == 0, str(running)
+    running.await_nobody()
