@@ -5,6 +5,7 @@ PYTHON ?= python3
 FLAVOUR ?= all
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+PROOF_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test demo lint types format docs bench bench-peers bench-check micro wheels clean
+.PHONY: help env servers test proof demo lint types format docs bench bench-peers bench-check micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -58,6 +59,10 @@ servers: env ## the test servers and the reference implementation, into .cache
 
 test: servers ## the whole test suite against real servers (PYTEST_ARGS="...")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+proof: servers ## break one feature after another: do the tests in docs/proof.md notice? (PROOF_ARGS="...")
+	@$(BIN)/python tools/write_proof.py
+	@$(BIN)/python tools/check_proof.py $(PROOF_ARGS)
 
 demo: env ## see it work: sync, asyncio and trio in a minute (FLAVOUR=sync, asyncio, trio or all)
 	@$(BIN)/python -m examples.demo $(FLAVOUR)

@@ -51,12 +51,29 @@ from chasquimq.options import (
 
 if TYPE_CHECKING:
     from chasquimq._core.dead_letters import DlqEntry
-    from chasquimq._core.repeat import RepeatableMeta
-    from chasquimq.sync import Consumer, Job, Producer, Queue, QueueEvents, Scheduler, Worker
+    from chasquimq._core.repeatable_meta import RepeatableMeta
+    from chasquimq.native import (
+        AddOptions,
+        AddResult,
+        ConsumerOpts,
+        JobRetryOverride,
+        MissedFiresPolicy,
+        NamedPayload,
+        ProducerOpts,
+        RawJob,
+        RepeatableSpec,
+        RepeatPattern,
+        RetryOpts,
+        SchedulerOpts,
+    )
+    from chasquimq.states import JobProgress, JobState, JobType
+    from chasquimq.sync import Consumer, Job, Processor, Producer, Queue, QueueEvents, Scheduler, Worker
 
 __all__ = [
     "IMPLEMENTATION",
     "AbortError",
+    "AddOptions",
+    "AddResult",
     "AuthenticationError",
     "BackoffOptions",
     "BackoffSpec",
@@ -66,6 +83,7 @@ __all__ = [
     "ClosedError",
     "ConnectionOptions",
     "Consumer",
+    "ConsumerOpts",
     "DlqEntry",
     "EmbeddedServerError",
     "EnvelopeError",
@@ -73,24 +91,37 @@ __all__ = [
     "InvalidOptionError",
     "InvalidOptionTypeError",
     "Job",
+    "JobProgress",
+    "JobRetryOverride",
+    "JobState",
+    "JobType",
     "JobsOptions",
     "LeaseLostError",
     "MissedFires",
+    "MissedFiresPolicy",
+    "NamedPayload",
     "NotSupportedError",
     "PayloadDecodeError",
     "PayloadEncodeError",
     "PayloadTooLargeError",
+    "Processor",
     "Producer",
+    "ProducerOpts",
     "Queue",
     "QueueEvents",
     "QueueEventsOptions",
     "QueueOptions",
     "RateLimitError",
+    "RawJob",
     "RedisConnectionError",
     "RedisTimeoutError",
     "RepeatOptions",
+    "RepeatPattern",
     "RepeatableMeta",
+    "RepeatableSpec",
+    "RetryOpts",
     "Scheduler",
+    "SchedulerOpts",
     "ServerReplyError",
     "UnrecoverableError",
     "UnsupportedServerError",
@@ -106,21 +137,37 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AddOptions": "native",
+    "AddResult": "native",
     "Consumer": "sync",
+    "ConsumerOpts": "native",
     "DlqEntry": "_core.dead_letters",
     "Job": "sync",
+    "JobProgress": "states",
+    "JobRetryOverride": "native",
+    "JobState": "states",
+    "JobType": "states",
+    "MissedFiresPolicy": "native",
+    "NamedPayload": "native",
+    "Processor": "sync",
     "Producer": "sync",
+    "ProducerOpts": "native",
     "Queue": "sync",
     "QueueEvents": "sync",
-    "RepeatableMeta": "_core.repeat",
+    "RawJob": "native",
+    "RepeatPattern": "native",
+    "RepeatableMeta": "_core.repeatable_meta",
+    "RepeatableSpec": "native",
+    "RetryOpts": "native",
     "Scheduler": "sync",
+    "SchedulerOpts": "native",
     "Worker": "sync",
 }
 
 
 def engine_version() -> str:
-    """The version of the engine, and which implementation of the hot path runs: ``"0.1.0 (cython)"``."""
-    return f"{__version__} ({IMPLEMENTATION})"
+    """The version of the engine, which is that of the package; ``IMPLEMENTATION`` says whether it runs compiled."""
+    return __version__
 
 
 # Hidden from type checkers, for which it would make every name exist.

@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from chasquimq import engine_version
+from chasquimq import IMPLEMENTATION, engine_version
 
 __all__ = ["main"]
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="store_true", help="print the version and the implementation that runs")
     options = parser.parse_args(arguments)
     if options.version:
-        sys.stdout.write(f"chasquimq {engine_version()}, Python {platform.python_version()}\n")
+        sys.stdout.write(f"chasquimq {engine_version()} ({IMPLEMENTATION}), Python {platform.python_version()}\n")
         return 0
     parser.print_help()
     return 2

@@ -6,11 +6,14 @@ failure reason are only what this process knows (product page, Job).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Generic, NoReturn, TypeVar
 
 from chasquimq._fast import Entry, JobState
 from chasquimq.errors import NotSupportedError
-from chasquimq.options import BackoffOptions, JobsOptions
+from chasquimq.options import BackoffOptions, JobsOptions, MissedFires, RepeatOptions
+from chasquimq.times import duration_ms, instant_ms
 
 __all__ = ["BaseJob", "DataT", "ResultT"]
 
@@ -93,11 +96,15 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
         return self.delay > 0
 
     def to_json(self) -> dict[str, Any]:
-        """A snapshot for logs, with the names of the product page in snake_case."""
+        """A snapshot for logs, with the names of the product page in snake_case.
+
+        It can be written as JSON if data, progress and return value can; ``opts`` holds the options that were given.
+        """
         return {
             "id": self.id,
             "name": self.name,
             "data": self.data,
+            "opts": _plain(self.opts),
             "attempts_made": self.attempts_made,
             "progress": self.progress,
             "returnvalue": self.returnvalue,
@@ -160,6 +167,19 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
     def is_waiting(self) -> NoReturn:
         """Not supported (product page)."""
         self._refuse("is_waiting", "Follow the job with QueueEvents.")
+
+
+def _plain(option: Any) -> Any:
+    """An option as JSON can carry it: what was given, with durations and instants in milliseconds."""
+    if isinstance(option, timedelta):
+        return duration_ms("an option", option)
+    if isinstance(option, datetime):
+        return instant_ms("an option", option)
+    if isinstance(option, JobsOptions | BackoffOptions | RepeatOptions | MissedFires):
+        option = {name: getattr(option, name) for name in option.__slots__}
+    if isinstance(option, Mapping):
+        return {name: _plain(value) for name, value in option.items() if value is not None}
+    return option
 
 
 def _options_of(entry: Entry) -> JobsOptions:

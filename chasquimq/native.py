@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.opaque import RawJob
-from chasquimq._core.repeat import RepeatableMeta
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._dataclass import dataclass, field
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 from chasquimq.options import (

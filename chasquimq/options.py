@@ -6,6 +6,7 @@ keywords win. ``None`` means "not given". Checks run here, before any I/O, and n
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -332,6 +333,15 @@ def whole_number(option: str, value: object, *, minimum: int, maximum: int | Non
     return value
 
 
+def flag(option: str, value: object, *, default: bool) -> bool:
+    """``value`` if it is True or False; ``default`` if it was not given."""
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected True or False.")
+    return value
+
+
 def check_job_id(job_id: object) -> str:
     """A caller's job id: any text that is not blank."""
     if not isinstance(job_id, str):
@@ -375,5 +385,13 @@ def _warn_ignored(option: str) -> None:
             f"the job option {option!r} is accepted and ignored: a stream is first in, first out. "
             "Use a queue of its own for urgent jobs. (This warning is given once.)",
             UserWarning,
-            stacklevel=4,
+            stacklevel=_level_of_caller(),
         )
+
+
+def _level_of_caller() -> int:
+    """How far up the stack the caller of this package is: options are made by users, and deep inside ``add`` too."""
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("chasquimq", "dataclasses"):
+        level, frame = level + 1, frame.f_back
+    return level + 1

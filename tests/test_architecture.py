@@ -18,7 +18,9 @@ MODULES = {
 COMPILED = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "uvloop"}
-VALUES = {f"chasquimq.{name}" for name in ("_dataclass", "errors", "times", "address", "options", "events", "job")}
+VALUES = {
+    f"chasquimq.{name}" for name in ("_dataclass", "errors", "times", "address", "options", "events", "states", "job")
+}
 SHARED = VALUES | {"chasquimq._fast", "chasquimq._core"}
 NATIVE = {"chasquimq.native"}
 PERIPHERAL = {"chasquimq.embedded", "chasquimq._version"}
@@ -32,8 +34,9 @@ OURS = {
     "chasquimq.address": {"chasquimq._dataclass", "chasquimq.errors", "chasquimq.times"},
     "chasquimq.events": {"chasquimq._dataclass", "chasquimq.errors"},
     "chasquimq.options": {"chasquimq._dataclass", "chasquimq.errors", "chasquimq.times", "chasquimq.address"},
+    "chasquimq.states": set(),
     "chasquimq._fast": {"chasquimq.errors", "chasquimq._fast"},
-    "chasquimq.job": {"chasquimq.errors", "chasquimq.options", "chasquimq._fast"},
+    "chasquimq.job": {"chasquimq.errors", "chasquimq.times", "chasquimq.options", "chasquimq._fast"},
     "chasquimq._core": SHARED,
     "chasquimq._net": SHARED | {"chasquimq._net"},
     "chasquimq._processes": SHARED | PERIPHERAL | {"chasquimq._processes"},

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import typing
 
 import pytest
 
@@ -16,6 +17,7 @@ import chasquimq.sync
 
 FORMS = (chasquimq.sync, chasquimq.aio)
 SHARED = sorted(set(chasquimq.sync.__all__) & set(chasquimq.aio.__all__))
+CLASSES = [name for name in SHARED if inspect.isclass(getattr(chasquimq.sync, name))]
 
 # Words that differ because the forms do; everything else must be the same text.
 DIALECT = [
@@ -47,9 +49,11 @@ def test_the_top_of_the_package_exports_the_synchronous_form_and_everything_shar
     assert set(chasquimq.sync.__all__) <= set(chasquimq.__all__)
     for name in chasquimq.sync.__all__:
         assert getattr(chasquimq, name) is getattr(chasquimq.sync, name)
-    from chasquimq import errors, options
+    from chasquimq import errors, native, options, states
 
-    assert {*errors.__all__, *options.__all__} <= set(chasquimq.__all__)
+    for shared in (errors, options, native, states):
+        assert set(shared.__all__) <= set(chasquimq.__all__)
+        assert all(getattr(chasquimq, name) is getattr(shared, name) for name in shared.__all__)
 
 
 @pytest.mark.parametrize("module", [chasquimq, *FORMS], ids=lambda module: module.__name__)
@@ -92,21 +96,19 @@ def function_of(member):
 
 def compared():
     """Every member that stands in both forms' classes."""
-    for name in SHARED:
-        ours, theirs = getattr(chasquimq.sync, name), getattr(chasquimq.aio, name)
-        if inspect.isclass(ours):
-            both = members(ours).keys() & members(theirs).keys()
-            yield from (pytest.param(name, member, id=f"{name}.{member}") for member in sorted(both))
+    for name in CLASSES:
+        both = members(getattr(chasquimq.sync, name)).keys() & members(getattr(chasquimq.aio, name)).keys()
+        yield from (pytest.param(name, member, id=f"{name}.{member}") for member in sorted(both))
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_a_name_means_the_same_kind_of_thing_in_both_forms(name):
     ours, theirs = getattr(chasquimq.sync, name), getattr(chasquimq.aio, name)
     assert type(ours) is type(theirs)
-    assert (ours is theirs) or inspect.isclass(ours)
+    assert inspect.isclass(ours) or typing.get_origin(ours) is typing.get_origin(theirs) is not None
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", CLASSES)
 def test_classes_have_the_same_members(name):
     ours, theirs = (members(getattr(form, name)) for form in FORMS)
     assert sorted(ours) == sorted(theirs)
@@ -135,7 +137,7 @@ def test_words_are_the_same(name, member):
         assert words(ours), f"{name}.{member} has no docstring"
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", CLASSES)
 def test_classes_are_described_in_the_same_words(name):
     ours, theirs = (getattr(form, name) for form in FORMS)
     assert inspect.getdoc(ours)
@@ -169,3 +171,33 @@ def test_what_waits_is_awaited_in_one_form_and_never_in_the_other(name, member):
         or isinstance(members(getattr(chasquimq.sync, name))[member], property)
     ):
         assert not inspect.iscoroutinefunction(theirs)
+
+
+# -- types at run time -----------------------------------------------------------------------------------------
+
+PUBLIC_MODULES = [
+    importlib.import_module(f"chasquimq{name}")
+    for name in ("", ".sync", ".aio", ".address", ".errors", ".events", ".native", ".options", ".states", ".testing")
+]
+
+
+def annotated():
+    """Every public class and function, and the functions of the classes; each once."""
+    found = {}
+    for module in PUBLIC_MODULES:
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isfunction(value) or inspect.isclass(value):
+                found.setdefault(value, f"{module.__name__}.{name}")
+            if inspect.isclass(value):
+                for member, function in inspect.getmembers_static(value):
+                    if member.startswith("_") and not member.startswith("__"):
+                        continue
+                    found.setdefault(function_of(function), f"{module.__name__}.{name}.{member}")
+    return [pytest.param(value, id=name) for value, name in found.items() if value is not None]
+
+
+@pytest.mark.parametrize("found", annotated())
+def test_annotations_can_be_read_at_run_time(found):
+    """Programs that read them (dependency injection, documentation, validation) find every name defined."""
+    typing.get_type_hints(found)

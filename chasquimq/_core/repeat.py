@@ -14,13 +14,14 @@ from typing import Any
 import msgpack
 
 from chasquimq._core import cron
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._dataclass import dataclass
 from chasquimq._fast import BackoffTuple
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
 from chasquimq.options import MissedFires, RepeatOptions, build, merge, to_utf8, whole_number
 from chasquimq.times import Instant, duration_ms, instant_ms
 
-__all__ = ["Fires", "RepeatSpec", "RepeatableMeta", "decode_spec", "plan_fires", "score_ms", "spec_from_options"]
+__all__ = ["Fires", "RepeatSpec", "decode_spec", "plan_fires", "score_ms", "spec_from_options"]
 
 MAX_FIRES_PER_TICK = 10_000
 SKIP = MissedFires()
@@ -55,6 +56,22 @@ class RepeatSpec:
             return None
         return fire
 
+    def meta(self, next_fire_ms: int) -> RepeatableMeta:
+        """What a listing tells of it."""
+        return RepeatableMeta(
+            key=self.key,
+            job_name=self.job_name,
+            pattern_kind="every" if self.every_ms is not None else "cron",
+            pattern=self.pattern,
+            tz=self.tz,
+            every=self.every_ms,
+            next_fire_ms=next_fire_ms,
+            limit=self.limit,
+            start_after_ms=self.start_after_ms,
+            end_before_ms=self.end_before_ms,
+            missed_fires=self.missed_fires,
+        )
+
     def encode(self) -> bytes:
         """The stored form: a positional array, or a map when each fire has a retry override of its own."""
         every = self.every_ms
@@ -88,50 +105,6 @@ _FIELDS = (
     "missed_fires",
     "retry",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RepeatableMeta:
-    """What ``get_repeatable_jobs`` tells of a spec (product page, RepeatableJobMeta). There is no payload."""
-
-    key: str
-    """Its identity, for ``remove_repeatable_by_key``."""
-    job_name: str
-    """The dispatch name of the jobs that it adds."""
-    pattern_kind: str
-    """``"cron"`` or ``"every"``."""
-    pattern: str | None
-    """The cron expression, or None."""
-    tz: str | None
-    """The time zone of the expression; None is UTC."""
-    every: int | None
-    """The interval in milliseconds, or None."""
-    next_fire_ms: int
-    """When it fires next, milliseconds since the epoch."""
-    limit: int | None
-    """How often it fires in all; None is without end."""
-    start_after_ms: int | None
-    """It does not fire before; milliseconds since the epoch."""
-    end_before_ms: int | None
-    """It does not fire after; milliseconds since the epoch."""
-    missed_fires: MissedFires
-    """What happens to fires that nobody was there to do."""
-
-    @classmethod
-    def of(cls, spec: RepeatSpec, next_fire_ms: int) -> RepeatableMeta:
-        return cls(
-            key=spec.key,
-            job_name=spec.job_name,
-            pattern_kind="every" if spec.every_ms is not None else "cron",
-            pattern=spec.pattern,
-            tz=spec.tz,
-            every=spec.every_ms,
-            next_fire_ms=next_fire_ms,
-            limit=spec.limit,
-            start_after_ms=spec.start_after_ms,
-            end_before_ms=spec.end_before_ms,
-            missed_fires=spec.missed_fires,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import hiredis
 from chasquimq._core.call import Call, Reply, reply_error, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.repeat import RepeatableMeta, RepeatSpec, decode_spec, score_ms
+from chasquimq._core.repeat import RepeatSpec, decode_spec, score_ms
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._core.scripts import Argument, load_script
 from chasquimq._fast import FrameBuffer, pack_command
 from chasquimq.errors import ChasquiError, InvalidOptionError, InvalidOptionTypeError
@@ -67,7 +68,7 @@ def list_specs(keys: QueueKeys, limit: int) -> Generator[Call[Any], Any, list[Re
     for data, score in zip(stored, rows[1::2], strict=True):
         if isinstance(data, bytes):
             try:
-                found.append(RepeatableMeta.of(decode_spec(data), score_ms(score)))
+                found.append(decode_spec(data).meta(score_ms(score)))
             except ChasquiError:
                 continue
     return found

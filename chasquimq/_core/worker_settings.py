@@ -10,7 +10,7 @@ from chasquimq._core.keys import HANDED_BACK
 from chasquimq._core.outcome import RetryPolicy
 from chasquimq._dataclass import dataclass, field
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
-from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, to_backoff, to_utf8, whole_number
+from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, flag, to_backoff, to_utf8, whole_number
 from chasquimq.times import Duration, duration_ms
 
 __all__ = ["WorkerSettings", "check_processor", "is_coroutine_function", "worker_settings"]
@@ -52,19 +52,19 @@ def worker_settings(options: WorkerOptions, generated_name: str) -> WorkerSettin
         concurrency=100
         if options.concurrency is None
         else whole_number("concurrency", options.concurrency, minimum=1, maximum=_MAX_CONCURRENCY),
-        autorun=_flag("autorun", options.autorun, default=True),
+        autorun=flag("autorun", options.autorun, default=True),
         block_ms=_duration("drain_delay", options.drain_delay, default=5_000, minimum=1),
         retry=_retry_policy(options),
-        store_results=_flag("store_results", options.store_results, default=False),
+        store_results=flag("store_results", options.store_results, default=False),
         result_ttl_s=-(-_duration("result_ttl_ms", options.result_ttl_ms, default=3_600_000, minimum=1) // 1000),
-        events=_flag("events", options.events, default=True),
+        events=flag("events", options.events, default=True),
         lease_ms=_duration("lease_ms", options.lease_ms, default=30_000, minimum=_MIN_LEASE_MS),
         drain_timeout_ms=_duration("drain_timeout_ms", options.drain_timeout_ms, default=30_000, minimum=0),
         ack_each=_ack_each(options.ack),
         max_payload_bytes=1_048_576
         if options.max_payload_bytes is None
         else whole_number("max_payload_bytes", options.max_payload_bytes, minimum=1),
-        run_scheduler=_flag("run_scheduler", options.run_scheduler, default=True),
+        run_scheduler=flag("run_scheduler", options.run_scheduler, default=True),
         scheduler_tick_ms=_duration("scheduler_tick_ms", options.scheduler_tick_ms, default=1_000, minimum=1),
         processes=1
         if options.processes is None
@@ -141,14 +141,6 @@ def _duration(option: str, value: Duration | None, *, default: int, minimum: int
     if whole < minimum:
         raise InvalidOptionError(f"{option} is {whole} ms; expected at least {minimum} ms.")
     return whole
-
-
-def _flag(option: str, value: object, *, default: bool) -> bool:
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected True or False.")
-    return value
 
 
 def _start_method(value: object) -> str | None:

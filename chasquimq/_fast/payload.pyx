@@ -42,7 +42,6 @@ from chasquimq._fast.wire cimport (
 from chasquimq._fast._pure.payload import decode_payload as decode_with_twin
 from chasquimq._fast._pure.payload import encode_payload as encode_with_twin
 
-
 # Below the twin's limit and small enough for the stack of any thread.
 cdef int DEEPEST_BY_HAND = 64
 cdef uint64_t LONGEST = 0xFFFFFFFF
@@ -84,7 +83,6 @@ cpdef object decode_payload(buffer):
 
 
 # ---- writing: False means "ask the twin" -----------------------------------------------------------------------
-
 cdef void open_writer(Writer* writer) noexcept:
     writer.data = writer.stack
     writer.size = 0
@@ -243,10 +241,8 @@ cdef bint write_map(Writer* writer, PyObject* mapping, int depth) noexcept:
         return False
     writer.size = distance(writer.data, put_header(at, <uint64_t>size, 0x80, 16, 0, 0xDE))
     while PyDict_Next(<object>mapping, &position, &key, &value):
-        # The twin refuses a key that is a container.
-        if PyTuple_CheckExact(<object>key):
-            return False
-        if not write_item(writer, key, depth) or not write_item(writer, value, depth):
+        # A key that is a container is the twin's to refuse.
+        if PyTuple_CheckExact(<object>key) or not (write_item(writer, key, depth) and write_item(writer, value, depth)):
             return False
     return True
 

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from chasquimq.aio.queue import Queue
     from chasquimq.aio.queue_events import QueueEvents
     from chasquimq.aio.scheduler import Scheduler
-    from chasquimq.aio.worker import Worker
+    from chasquimq.aio.worker import Processor, Worker
 
-__all__ = ["Consumer", "Job", "Producer", "Queue", "QueueEvents", "Scheduler", "Worker"]
+__all__ = ["Consumer", "Job", "Processor", "Producer", "Queue", "QueueEvents", "Scheduler", "Worker"]
 
 _MODULES = {
     "Consumer": "consumer",
     "Job": "job",
+    "Processor": "worker",
     "Producer": "producer",
     "Queue": "queue",
     "QueueEvents": "queue_events",

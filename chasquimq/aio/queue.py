@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from chasquimq._core import dead_letters
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
@@ -16,6 +16,7 @@ from chasquimq._core.call import Call
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import Producing, made_job, producer_settings
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._fast import mint_ulid
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
@@ -34,9 +35,6 @@ from chasquimq.options import (
     merge,
 )
 from chasquimq.times import Duration, Instant
-
-if TYPE_CHECKING:
-    from chasquimq._core.repeat import RepeatableMeta
 
 __all__ = ["Queue"]
 

@@ -26,7 +26,7 @@ from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
 from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.events import QueueEvent
-from chasquimq.options import QueueEventsOptions, keywords, merge
+from chasquimq.options import QueueEventsOptions, flag, keywords, merge
 from chasquimq.times import Duration
 
 __all__ = ["QueueEvents"]
@@ -70,7 +70,7 @@ class QueueEvents(EventsFace):
         )
         options = merge(QueueEventsOptions, opts, given)
         super().__init__(name)
-        self._autorun = options.autorun is not False
+        self._autorun = flag("autorun", options.autorun, default=True)
         self._subscription = Subscription(QueueKeys(name), options)
         self._client = Client(resolve_address(options.connection))
         self._reading: anyio.Lock | None = None

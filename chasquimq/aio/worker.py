@@ -38,9 +38,12 @@ from chasquimq.times import Duration
 if TYPE_CHECKING:
     from chasquimq._processes.fleet import Fleet
 
-__all__ = ["Worker"]
+__all__ = ["Processor", "Worker"]
 
 logger = logger_named("chasquimq.worker")
+
+Processor = Callable[[Job[DataT, ResultT]], Awaitable[ResultT] | ResultT]
+"""The handler of a Worker (product page, Processor)."""
 
 
 class Worker(WorkerFace, Generic[DataT, ResultT]):
@@ -75,7 +78,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     def __init__(
         self,
         queue_name: str,
-        processor: Callable[[Job[DataT, ResultT]], Awaitable[ResultT] | ResultT],
+        processor: Processor[DataT, ResultT],
         *,
         connection: Any = None,
         concurrency: int | None = None,

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from chasquimq.sync.queue import Queue
     from chasquimq.sync.queue_events import QueueEvents
     from chasquimq.sync.scheduler import Scheduler
-    from chasquimq.sync.worker import Worker
+    from chasquimq.sync.worker import Processor, Worker
 
-__all__ = ["Consumer", "Job", "Producer", "Queue", "QueueEvents", "Scheduler", "Worker"]
+__all__ = ["Consumer", "Job", "Processor", "Producer", "Queue", "QueueEvents", "Scheduler", "Worker"]
 
 _MODULES = {
     "Consumer": "consumer",
     "Job": "job",
+    "Processor": "worker",
     "Producer": "producer",
     "Queue": "queue",
     "QueueEvents": "queue_events",

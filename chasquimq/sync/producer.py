@@ -19,7 +19,7 @@ from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.opaque import OpaqueProducing, RawJob, stored_bytes
 from chasquimq._core.producer import producer_settings
-from chasquimq._core.repeat import RepeatableMeta
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from chasquimq._core import dead_letters
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
@@ -18,6 +18,7 @@ from chasquimq._core.call import Call
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import Producing, made_job, producer_settings
+from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._fast import mint_ulid
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
@@ -36,9 +37,6 @@ from chasquimq.sync._client import Client
 from chasquimq.sync._unsupported import UnsupportedQueueMethods
 from chasquimq.sync.job import Job
 from chasquimq.times import Duration, Instant
-
-if TYPE_CHECKING:
-    from chasquimq._core.repeat import RepeatableMeta
 
 __all__ = ["Queue"]
 

@@ -22,7 +22,7 @@ from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.events import QueueEvent
-from chasquimq.options import QueueEventsOptions, keywords, merge
+from chasquimq.options import QueueEventsOptions, flag, keywords, merge
 from chasquimq.sync._client import Client
 from chasquimq.times import Duration
 
@@ -67,7 +67,7 @@ class QueueEvents(EventsFace):
         )
         options = merge(QueueEventsOptions, opts, given)
         super().__init__(name)
-        self._autorun = options.autorun is not False
+        self._autorun = flag("autorun", options.autorun, default=True)
         self._subscription = Subscription(QueueKeys(name), options)
         self._client = Client(resolve_address(options.connection))
         self._closing = threading.Event()

@@ -36,9 +36,12 @@ from chasquimq.times import Duration
 if TYPE_CHECKING:
     from chasquimq._processes.fleet import Fleet
 
-__all__ = ["Worker"]
+__all__ = ["Processor", "Worker"]
 
 logger = logger_named("chasquimq.worker")
+
+Processor = Callable[[Job[DataT, ResultT]], ResultT]
+"""The handler of a Worker (product page, Processor)."""
 
 SIGNAL_CHECK_S = 0.5
 """A signal that arrives just before the wait begins does not interrupt it; so late it is seen."""
@@ -77,7 +80,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     def __init__(
         self,
         queue_name: str,
-        processor: Callable[[Job[DataT, ResultT]], ResultT],
+        processor: Processor[DataT, ResultT],
         *,
         connection: Any = None,
         concurrency: int | None = None,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from chasquimq import BulkJob, ChasquiError, DlqEntry, embedded, engine_version
+from chasquimq import IMPLEMENTATION, BulkJob, ChasquiError, DlqEntry, embedded, engine_version
 from chasquimq.sync import Job, Queue
 from examples.demo import aio_worker, sync_worker
 from examples.demo.handlers import JOB_OPTIONS, Handlers
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     paths = find_modules()
     if options.files:
         paths = paths[:: max(1, len(paths) // options.files)]
-    print(f"chasquimq {engine_version()}. {len(paths):,} files of {STANDARD_LIBRARY}.", flush=True)
+    print(f"chasquimq {engine_version()} ({IMPLEMENTATION}). {len(paths):,} files of {STANDARD_LIBRARY}.", flush=True)
     try:
         with server() as connection:
             outcomes = [run_flavour(name, connection, paths) for name in flavours]

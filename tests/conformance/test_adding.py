@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from chasquimq import (
     NotSupportedError,
     PayloadEncodeError,
     PayloadTooLargeError,
+    ServerReplyError,
 )
 from tests.conformance.world import World, command_calls, envelope
 
@@ -82,6 +84,16 @@ async def test_nothing_is_connected_before_the_first_call(world: World) -> None:
     queue = world.flavour.queue(world.name, connection="redis://127.0.0.1:1/0")
     assert world.name in repr(queue)
     await queue.close()
+
+
+@pytest.mark.forms("sync")
+async def test_a_plain_call_starts_no_thread(world: World) -> None:
+    before = set(threading.enumerate())
+    async with world.queue() as queue:
+        await queue.add("w", 1)
+        await queue.add_bulk([("w", number) for number in range(600)])
+        await queue.get_repeatable_jobs()
+        assert set(threading.enumerate()) == before
 
 
 async def test_one_add_is_one_command(world: World) -> None:
@@ -215,6 +227,16 @@ async def test_wrong_names_and_data_are_refused_and_nothing_is_added(
         with pytest.raises(error):
             await queue.add(name, data)
     assert not world.admin.exists(world.key("stream"))
+
+
+async def test_a_refusal_of_the_server_has_its_code(world: World) -> None:
+    world.admin.set(world.key("stream"), "another program's", ex=60)
+    async with world.queue() as queue:
+        for options in ({}, {"job_id": "mine"}):
+            with pytest.raises(ServerReplyError, match="WRONGTYPE") as refused:
+                await queue.add("w", 1, **options)
+            assert refused.value.code == "WRONGTYPE"
+    assert world.admin.get(world.key("stream")) == b"another program's"
 
 
 async def test_the_largest_payload_passes_and_one_byte_more_tells_size_and_limit(world: World) -> None:

@@ -62,6 +62,23 @@ async def test_a_mix_of_options_is_one_command_per_row(world: World) -> None:
     assert (calls["evalsha"] + calls.get("eval", 0), calls["xadd"]) == (50, 100)
 
 
+async def test_a_mix_of_options_is_one_pipelined_pass(world: World) -> None:
+    """Told by how often the server had to read from its sockets: not once per row."""
+
+    def reads() -> int:
+        return world.admin.info("stats")["total_reads_processed"]
+
+    rows: list[Any] = [
+        ("w", n, [{"job_id": f"j{n}"}, {"delay": 60_000}, {"attempts": 2}, None][n % 4]) for n in range(200)
+    ]
+    async with world.queue() as queue:
+        await queue.add("warm", 0)
+        before = reads()
+        assert await queue.add_bulk(rows, return_jobs=False) == 200
+        assert reads() - before < 10
+    assert len(world.stream()) + len(world.delayed()) == 201
+
+
 async def test_a_generator_is_read_while_earlier_rows_are_on_their_way(world: World) -> None:
     seen: list[int] = []
 

@@ -197,6 +197,10 @@ async def test_a_closed_queue_refuses_every_call(world: World) -> None:
     for call in (
         lambda: queue.add("w", 1),
         lambda: queue.add_unique("w", 1, job_id="x"),
+        lambda: queue.add_bulk([("w", 1)]),
+        lambda: queue.add("w", 1, repeat={"every": 1_000}),
+        queue.get_repeatable_jobs,
+        lambda: queue.remove_repeatable_by_key("x"),
         lambda: queue.remove("x"),
         lambda: queue.get_job_result("x"),
         queue.peek_dlq,

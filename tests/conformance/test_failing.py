@@ -204,8 +204,8 @@ async def test_a_cancellation_of_the_handlers_own_doing_is_its_own_affair(world:
     async def handle(job: Any) -> str:
         with trio.move_on_after(0) as scope:
             await trio.sleep_forever()
-        assert scope.cancelled_caught
-        done.append(job.id)
+        if scope.cancelled_caught:
+            done.append(job.id)
         return "fine"
 
     async with world.queue() as queue, world.worker(handle):

@@ -54,10 +54,12 @@ async def test_the_life_of_a_worker_and_its_jobs(world: World) -> None:
 
 
 async def test_progress_reaches_the_listeners_and_stays_with_the_job(world: World) -> None:
+    kept: list[Any] = []
+
     async def handle(job: Any) -> None:
-        await job.update_progress(50)
-        assert job.progress == 50
-        await job.update_progress({"step": 2})
+        for progress in (50, {"step": 2}):
+            await job.update_progress(progress)
+            kept.append(job.progress)
 
     worker = world.worker(handle)
     recorder = Recorder(worker)
@@ -66,6 +68,7 @@ async def test_progress_reaches_the_listeners_and_stays_with_the_job(world: Worl
         await job.update_progress(10)
         assert job.progress == 10
         await world.until(world.is_empty)
+    assert kept == [50, {"step": 2}]
     assert [(told.id, progress) for told, progress in recorder.arguments("progress")] == [
         (job.id, 50),
         (job.id, {"step": 2}),

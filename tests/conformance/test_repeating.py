@@ -92,6 +92,22 @@ async def test_nothing_is_added_when_it_is_stored(world: World) -> None:
     assert (world.stream(), world.delayed(), world.events()) == ([], [], [])
 
 
+async def test_what_has_no_effect_is_accepted(world: World) -> None:
+    """A fire at once is not made, an id per fire not wired, an interval has no time zone."""
+    runs = Runs()
+    repeat = {"every": HOUR_MS, "immediately": True, "job_id": "reserved", "tz": "Nowhere/At_all"}
+    async with world.queue() as queue, world.worker(runs.handle, **TICK):
+        before = world.server_ms()
+        added = await queue.add("tick", 1, repeat=repeat)
+        assert added.id == f"tick::every:{HOUR_MS}"
+        assert (score(world, added.id) or 0) >= before + HOUR_MS
+        await queue.add("other", 1)
+        await world.until(lambda: runs.jobs and world.is_empty())
+        (meta,) = await queue.get_repeatable_jobs()
+        assert (meta.every, meta.tz) == (HOUR_MS, None)
+    assert [job.name for job in runs.jobs] == ["other"]
+
+
 async def test_every_fire_has_the_attempts_and_backoff_that_were_given(world: World) -> None:
     runs = Runs()
 
@@ -162,6 +178,14 @@ async def test_specs_are_listed_by_their_next_fire(world: World) -> None:
         assert await queue.get_repeatable_jobs(0) == []
         with pytest.raises(InvalidOptionError):
             await queue.get_repeatable_jobs(-1)
+
+
+async def test_a_hundred_specs_are_listed_unless_more_are_asked_for(world: World) -> None:
+    async with world.queue() as queue:
+        for number in range(101):
+            await queue.add("tick", None, repeat={"every": HOUR_MS + number})
+        assert len(await queue.get_repeatable_jobs()) == 100
+        assert len(await queue.get_repeatable_jobs(limit=1_000)) == 101
 
 
 async def test_a_removed_spec_never_fires_again(world: World) -> None:

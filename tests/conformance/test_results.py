@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import msgpack
 import pytest
 
@@ -124,6 +126,27 @@ async def test_options_of_the_wait_come_as_value_mapping_or_keyword(world: World
         for wrong, error in (({"timeout_ms": -1}, ValueError), ({"opts": {"timeout": 5}}, TypeError)):
             with pytest.raises(error):
                 await job.wait_for_result(**wrong)
+
+
+async def test_the_wait_takes_half_a_minute_and_looks_ten_times_a_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defaults, on a clock that only the pauses between two looks move."""
+    module = f"chasquimq.{'aio' if world.flavour.is_async else 'sync'}.job"
+    pauses: list[float] = []
+
+    def pause(seconds: float, signal: Any) -> Any:
+        pauses.append(seconds)
+        return anyio.sleep(0) if world.flavour.is_async else None
+
+    monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: sum(pauses)))
+    monkeypatch.setattr(f"{module}._pause", pause)
+    async with world.queue() as queue:
+        job = await queue.add("w", 1)
+        with pytest.raises(WaitForResultTimeoutError, match="within 30000 ms"):
+            await job.wait_for_result()
+    assert max(pauses) == pytest.approx(0.1)
+    assert sum(pauses) == pytest.approx(30)
 
 
 async def test_inside_a_handler_there_is_nothing_to_wait_for(world: World) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,8 +39,15 @@ def server_url(tmp_path: Path) -> Iterator[str]:
 class Program:
     """A running program whose two outputs are read as one text, unless its errors go into a file."""
 
-    def __init__(self, arguments: list[str], folder: Path, server_url: str | None, errors: Path | None) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    def __init__(
+        self,
+        arguments: list[str],
+        folder: Path,
+        server_url: str | None,
+        errors: Path | None,
+        settings: Mapping[str, str] | None,
+    ) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(settings or {})}
         environment.pop("CHASQUIMQ_REDIS_URL", None)
         if server_url is not None:
             environment["CHASQUIMQ_REDIS_URL"] = server_url
@@ -87,9 +94,13 @@ def start() -> Iterator[Start]:
     started: list[Program] = []
 
     def start(
-        *arguments: str, folder: Path = ROOT, server_url: str | None = None, errors: Path | None = None
+        *arguments: str,
+        folder: Path = ROOT,
+        server_url: str | None = None,
+        errors: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> Program:
-        started.append(Program([*arguments], folder, server_url, errors))
+        started.append(Program([*arguments], folder, server_url, errors, settings))
         return started[-1]
 
     yield start

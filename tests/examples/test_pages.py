@@ -11,7 +11,10 @@ from chasquimq import embedded
 from .conftest import ROOT, Start, await_worker
 from .markdown import Program, anchors, local_links, programs
 
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/polyglot/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 PROGRAMS = [program for page in PAGES for program in programs(page)]
 RUNS_UNTIL_TOLD = "handle_signals=True"
 

@@ -31,13 +31,16 @@ MODULES = (
     "chasquimq.pytest_plugin",
 )
 NOT_FOR_USERS = {"pytest_addoption"}
+# Where names of types are that do not say themselves where they are from.
+HOMES_OF_ALIASES = ("chasquimq.states", "chasquimq.sync.worker", "chasquimq.aio.worker")
 
 
 def places(module: str, name: str) -> set[str]:
     """Where a public name may be said to be: in its module, or where its code is; of what is compiled, in its twin."""
     found = getattr(import_module(module), name)
     code = f"{getattr(found, '__module__', module)}.{getattr(found, '__qualname__', name)}"
-    return {f"{module}.{name}", code, code.replace("._fast.", "._fast._pure.")}
+    aliases = {f"{home}.{name}" for home in HOMES_OF_ALIASES if getattr(import_module(home), name, None) is found}
+    return {f"{module}.{name}", code, code.replace("._fast.", "._fast._pure."), *aliases}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -100,6 +100,8 @@ async def test_a_failure_is_tried_again_and_then_buried_with_its_bytes(power: Po
         assert await producer.replay_dlq() == 1
         await world.until(lambda: len(attempts) == 6 and world.dead())
     assert attempts == [1, 2, 3, 1, 2, 3]
+    waits = [event["backoff_ms"] for event in world.events() if event["e"] == "retry-scheduled"]
+    assert waits == ["1"] * 4, "as the consumer was told, not its default"
 
 
 async def test_an_unrecoverable_error_is_buried_at_once(power: Power, world: World) -> None:

@@ -1,56 +1,77 @@
-"""The types that users see, as mypy and pyright see them."""
+"""The types that users see, as mypy and pyright see them: programs that must be accepted, mistakes that must not."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-PROGRAMS = Path(__file__).parent / "programs"
+FOLDER = Path(__file__).parent / "programs"
 ROOT = Path(__file__).parents[2]
+ACCEPTED = sorted(path.name for path in FOLDER.glob("accepted*.py"))
+REFUSED = sorted(path.name for path in FOLDER.glob("refused*.py"))
+
+Found = dict[str, dict[int, str]]
+"""The lines that a type checker refuses, and why, by program."""
 
 
-def mypy(program: Path, cache: Path) -> dict[int, str]:
-    """The lines that mypy refuses, and why."""
+@functools.cache
+def mypy() -> Found:
     pytest.importorskip("mypy")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context"]
-    # Only what the program itself does wrong counts; the package's own types are checked by make types.
-    command += ["--follow-imports=silent", f"--cache-dir={cache}", "--config-file=", str(program)]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert ran.returncode in (0, 1), ran.stdout + ran.stderr
-    found = re.findall(rf"^.*{program.name}:(\d+): error: (.*)$", ran.stdout, re.MULTILINE)
-    assert found or ran.returncode == 0, ran.stdout + ran.stderr
-    return {int(line): text for line, text in found}
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context"]
+        # Only what the programs themselves do wrong counts; the package's own types are checked by make types.
+        command += ["--follow-imports=silent", f"--cache-dir={cache}", "--config-file=", *map(str, programs())]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    rows = re.findall(r"^(.*\.py):(\d+): error: (.*)$", ran.stdout, re.MULTILINE)
+    assert ran.returncode == (1 if rows else 0), ran.stdout + ran.stderr
+    return by_program((Path(path).name, int(line), text) for path, line, text in rows)
 
 
-def pyright(program: Path, _cache: Path) -> dict[int, str]:
+@functools.cache
+def pyright() -> Found:
     pytest.importorskip("pyright")
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(program)]
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, *map(str, programs())]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.stdout.startswith("{"), ran.stdout + ran.stderr
-    found = json.loads(ran.stdout)["generalDiagnostics"]
-    return {row["range"]["start"]["line"] + 1: row["message"] for row in found if row["severity"] == "error"}
+    report = json.loads(ran.stdout)
+    assert report["summary"]["filesAnalyzed"] == len(programs()), ran.stdout
+    rows = [row for row in report["generalDiagnostics"] if row["severity"] == "error"]
+    return by_program((Path(row["file"]).name, row["range"]["start"]["line"] + 1, row["message"]) for row in rows)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mypy")
+def programs() -> list[Path]:
+    return [FOLDER / name for name in (*ACCEPTED, *REFUSED)]
 
 
-@pytest.mark.parametrize("check", [mypy, pyright])
-def test_a_correct_program_is_accepted(check: object, cache: Path) -> None:
-    assert callable(check)
-    assert check(PROGRAMS / "accepted.py", cache) == {}
+def by_program(rows: Iterable[tuple[str, int, str]]) -> Found:
+    found: Found = {name: {} for name in (*ACCEPTED, *REFUSED)}
+    for name, line, text in rows:
+        found[name][line] = text
+    return found
 
 
-@pytest.mark.parametrize("check", [mypy, pyright])
-def test_mistakes_are_found_where_they_are(check: object, cache: Path) -> None:
-    assert callable(check)
-    lines = (PROGRAMS / "refused.py").read_text().splitlines()
+EVERY_CHECKER = pytest.mark.parametrize("check", [mypy, pyright], ids=lambda check: check.__name__)
+
+
+@EVERY_CHECKER
+@pytest.mark.parametrize("program", ACCEPTED)
+def test_a_correct_program_is_accepted(check: Callable[[], Found], program: str) -> None:
+    assert check()[program] == {}
+
+
+@EVERY_CHECKER
+@pytest.mark.parametrize("program", REFUSED)
+def test_mistakes_are_found_where_they_are(check: Callable[[], Found], program: str) -> None:
+    lines = (FOLDER / program).read_text("utf-8").splitlines()
     wrong = [number for number, line in enumerate(lines, 1) if line.endswith("# wrong")]
-    found = check(PROGRAMS / "refused.py", cache)
-    assert sorted(found) == wrong
+    found = check()[program]
+    assert sorted(found) == wrong, found
+    assert wrong

@@ -1,13 +1,14 @@
 """Options: how they merge, what is refused before any I/O, what is said once."""
 
 import dataclasses
+import linecache
 import math
 import warnings
 from datetime import timedelta
 
 import pytest
 
-from chasquimq import options
+from chasquimq import aio, options, sync
 from chasquimq.errors import (
     InvalidJobIdError,
     InvalidOptionError,
@@ -191,10 +192,28 @@ def test_priority_and_lifo_warn_once_per_process_and_point_at_the_caller(option)
     with pytest.warns(UserWarning, match=f"'{name}' is accepted and ignored") as caught:
         JobsOptions(**option)
     assert caught[0].filename == __file__
+    assert "JobsOptions(**option)" in linecache.getline(__file__, caught[0].lineno)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         JobsOptions(**option)
         dataclasses.replace(JobsOptions(**option), attempts=1)
+
+
+@pytest.mark.usefixtures("_nothing_warned_yet")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: merge(JobsOptions, {"priority": 1}, {}),
+        lambda: merge(JobsOptions, JobsOptions(delay=5), {"priority": 1}),
+        lambda: aio.Queue("q", default_job_options={"priority": 1}),
+        lambda: sync.Queue("q", default_job_options={"priority": 1}),
+    ],
+)
+def test_the_warning_points_at_the_caller_from_deep_inside_too(make):
+    with pytest.warns(UserWarning, match="priority") as caught:
+        make()
+    assert caught[0].filename == __file__
+    assert "lambda" in linecache.getline(__file__, caught[0].lineno)
 
 
 @pytest.mark.usefixtures("_nothing_warned_yet")

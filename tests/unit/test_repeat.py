@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chasquimq._core.repeat import RepeatableMeta, RepeatSpec, decode_spec, spec_from_options
+from chasquimq._core.repeat import RepeatSpec, decode_spec, spec_from_options
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
 from chasquimq.options import MissedFires, RepeatOptions
 from tests.unit.properties import searched
@@ -386,11 +386,11 @@ def test_options_may_be_an_object():
 
 
 def test_what_is_shown_of_a_spec():
-    every = RepeatableMeta.of(spec_of(every=5, limit=2, start_date=10, end_date=20, missed_fires="fire-once"), 15)
+    every = spec_of(every=5, limit=2, start_date=10, end_date=20, missed_fires="fire-once").meta(15)
     assert (every.pattern_kind, every.every, every.pattern, every.tz) == ("every", 5, None, None)
     assert (every.key, every.job_name, every.next_fire_ms) == ("tick::every:5", "tick", 15)
     assert (every.limit, every.start_after_ms, every.end_before_ms) == (2, 10, 20)
     assert every.missed_fires == MissedFires(kind="fire-once")
-    cron = RepeatableMeta.of(spec_of(pattern="@daily", tz="Asia/Tokyo"), 15)
+    cron = spec_of(pattern="@daily", tz="Asia/Tokyo").meta(15)
     assert (cron.pattern_kind, cron.every, cron.pattern, cron.tz) == ("cron", None, "@daily", "Asia/Tokyo")
     assert not hasattr(cron, "payload")
