@@ -21,6 +21,15 @@ Reply = Any
 """What hiredis makes of one reply: bytes, int, None, list, or a ``hiredis.ReplyError`` *value*."""
 
 
+class RepliesWithErrors(list[Reply]):
+    """Replies of which at least one is an error, or holds one.
+
+    Connections tell them apart while they read, so that nobody has to look through replies without errors.
+    """
+
+    __slots__ = ()
+
+
 class Call(Generic[T]):
     """One exchange with the server. Nobody changes a Call after it was made.
 

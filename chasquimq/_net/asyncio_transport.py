@@ -17,7 +17,7 @@ from typing import Any
 
 import hiredis
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import RepliesWithErrors, Reply
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.event_loop import call_in
@@ -29,6 +29,7 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words_async,
     garbled_error,
+    noting_reader,
     raise_tls_error,
     shake_hands,
     silent_error,
@@ -50,14 +51,16 @@ class AsyncioConnection(asyncio.BufferedProtocol):
     profile: ServerProfile
     client_id: int | None
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, epoch: int = 0) -> None:
         self.pid = os.getpid()
+        self.epoch = epoch
+        """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._transport: asyncio.Transport | None = None
         self._gone = self._loop.create_future()
-        self._reader = hiredis.Reader()
+        self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._view = memoryview(self._buffer)
         # Written and not yet fully answered, the oldest first; and its replies as far as they have come.
@@ -71,13 +74,13 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         self._heard_at = 0.0
 
     @classmethod
-    async def open(cls, address: Address) -> AsyncioConnection:
+    async def open(cls, address: Address, epoch: int = 0) -> AsyncioConnection:
         """Connects and shakes hands, all within ``connect_timeout_ms``. Safe to cancel.
 
         Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
         """
         steps = await first_words_async(address)
-        connection = cls(address)
+        connection = cls(address, epoch)
         try:
             async with asyncio.timeout(address.connect_timeout_ms / 1000):
                 await connection._connect()
@@ -101,11 +104,16 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         except RuntimeError:
             return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not (self._sent or self._queued)
+
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> asyncio.Future[list[Reply]]:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.
 
-        Raises ``RedisConnectionError`` at once when the connection is closed. In errors,
-        ``may_have_executed`` says whether bytes of the request may have left.
+        They are a ``RepliesWithErrors`` if there are errors among them. Raises ``RedisConnectionError`` at once when
+        the connection is closed. In errors, ``may_have_executed`` says whether bytes of the request may have left.
         """
         if self.is_closed:
             raise RedisConnectionError(f"The connection to {self._address.display} was closed before.")
@@ -154,7 +162,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        reader, sent, received = self._reader, self._sent, self._received
+        reader, sent, received, errors = self._reader, self._sent, self._received, self._errors
         self._heard_at = self._loop.time()
         try:
             reader.feed(self._buffer, 0, nbytes)  # type: ignore[arg-type]  # hiredis takes any buffer
@@ -163,6 +171,9 @@ class AsyncioConnection(asyncio.BufferedProtocol):
                 waiter, replies, _ = sent[0]
                 if len(received) == replies:
                     sent.popleft()
+                    if errors:
+                        errors.clear()
+                        received = RepliesWithErrors(received)
                     if not waiter.done():
                         waiter.set_result(received)
                     received = self._received = []

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 import hiredis
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import RepliesWithErrors, Reply
 from chasquimq._core.handshake import HandshakeSteps
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
@@ -29,6 +29,7 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words,
     garbled_error,
+    noting_reader,
     raise_tls_error,
     silent_error,
     tls_context,
@@ -49,11 +50,13 @@ class BlockingConnection:
         "_blocks_ms",
         "_buffer",
         "_closing",
+        "_errors",
         "_interrupted",
         "_reader",
         "_socket",
         "_tls",
         "client_id",
+        "epoch",
         "is_closed",
         "pid",
         "profile",
@@ -62,13 +65,15 @@ class BlockingConnection:
     profile: ServerProfile
     client_id: int | None
 
-    def __init__(self, address: Address, sock: socket.socket) -> None:
+    def __init__(self, address: Address, sock: socket.socket, epoch: int = 0) -> None:
         self.pid = os.getpid()
+        self.epoch = epoch
+        """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
         self._address = address
         self._socket = sock
         self._tls = address.tls is not None
-        self._reader = hiredis.Reader()
+        self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._blocks_ms = -1
         self._interrupted = False
@@ -76,13 +81,13 @@ class BlockingConnection:
         self._closing = threading.RLock()
 
     @classmethod
-    def open(cls, address: Address) -> BlockingConnection:
+    def open(cls, address: Address, epoch: int = 0) -> BlockingConnection:
         """Connects and shakes hands, within ``connect_timeout_ms`` each.
 
         Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
         """
         steps = first_words(address)
-        connection = cls(address, _connect(address))
+        connection = cls(address, _connect(address), epoch)
         try:
             connection._shake_hands(steps)
         except BaseException:
@@ -91,7 +96,7 @@ class BlockingConnection:
         return connection
 
     def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
-        """Sends ``request`` and returns its ``replies`` answers.
+        """Sends ``request`` and returns its ``replies`` answers: a ``RepliesWithErrors`` if there are errors in it.
 
         ``blocks_ms`` is how long the server blocks on purpose; the read deadline is that much later. Raises
         ``RedisConnectionError`` or ``RedisTimeoutError``; after any exception the connection is closed.
@@ -169,7 +174,7 @@ class BlockingConnection:
             raise lost from error
 
     def _receive(self, replies: int) -> list[Reply]:
-        buffer, reader = self._buffer, self._reader
+        buffer, reader, errors = self._buffer, self._reader, self._errors
         receive, feed, gets = self._socket.recv_into, reader.feed, reader.gets
         received: list[Reply] = []
         try:
@@ -178,6 +183,9 @@ class BlockingConnection:
                 while (reply := gets()) is not False:
                     received.append(reply)
                     if len(received) == replies:
+                        if errors:
+                            errors.clear()
+                            return RepliesWithErrors(received)
                         return received
                 if not (size := receive(buffer)):
                     raise self._lost(received, None)

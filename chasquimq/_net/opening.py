@@ -29,6 +29,7 @@ __all__ = [
     "first_words",
     "first_words_async",
     "garbled_error",
+    "noting_reader",
     "raise_tls_error",
     "shake_hands",
     "silent_error",
@@ -88,6 +89,17 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def noting_reader() -> tuple[hiredis.Reader, list[None]]:
+    """A reader of replies, and a list that has something in it if it has read an error since the list was cleared."""
+    errors: list[None] = []
+
+    def note(text: str) -> hiredis.ReplyError:
+        errors.append(None)
+        return hiredis.ReplyError(text)
+
+    return hiredis.Reader(replyError=note), errors
+
+
 def first_words(address: Address) -> HandshakeSteps:
     """The handshake of a new connection; asks the credential provider for what is valid now."""
     username, password = address.username, address.password
@@ -131,7 +143,12 @@ def _pair(credentials: Sequence[str | None]) -> tuple[str | None, str | None]:
 
 def _steps(address: Address, username: str | None, password: str | None) -> HandshakeSteps:
     return handshake(
-        address.display, username=username, password=password, db=address.db, client_name=address.client_name
+        address.display,
+        username=username,
+        password=password,
+        db=address.db,
+        client_name=address.client_name,
+        role=address.role,
     )
 
 
