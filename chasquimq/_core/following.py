@@ -19,8 +19,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import takewhile
 
-import hiredis
-
 from chasquimq._core.call import Reply
 from chasquimq._core.clock import Clock
 from chasquimq._core.location import Location
@@ -33,6 +31,8 @@ __all__ = ["Following", "Pause", "Send", "follow", "split_commands"]
 ASKING = b"*1\r\n$6\r\nASKING\r\n"
 FIRST_PAUSE_MS = 20.0
 LONGEST_PAUSE_MS = 400.0
+FREE_ROUNDS = 2
+"""So many rounds that got nowhere are not followed by a pause, if the answers say where to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,6 @@ class Pause:
 
 Following = Generator[Send | Pause, list[Reply], None]
 
-_SCRIPT = object()
-"""Beside the redirects: the server does not know the script."""
 _NOBODY_THERE = Redirect(Turn.LATER)
 """In the place of an answer: the server could not be connected to."""
 
@@ -78,45 +76,32 @@ def follow(
     raises.
     """
     commands: list[bytes] | None = None
-    with_text: set[int] = set()
+    has_text: set[int] = set()
+
+    def turned_away() -> dict[int, Redirect]:
+        found = {}
+        for position, reply in enumerate(replies):
+            is_script = eval_form is not None and position not in has_text
+            if (redirect := redirect_of(reply, is_script=is_script, may_repeat=may_repeat)) is not None:
+                found[position] = redirect
+        return found
+
     asked: Address | None = None
     fruitless = 0
     until = clock.monotonic_ms() + patience_ms
-
-    def turned_away() -> dict[int, object]:
-        return {
-            position: turn
-            for position, reply in enumerate(replies)
-            if (turn := _turn(reply, eval_form is not None and position not in with_text, may_repeat)) is not None
-        }
-
     turned = turned_away()
     while turned:
-        moved = [turn.node for turn in turned.values() if isinstance(turn, Redirect) and turn.turn is Turn.MOVED]
-        if moved and moved[-1] is not None:
-            location.moved(moved[-1], epoch)
-            group = list(turned)
-            asked = None
-            must_pause = fruitless > 1
-        else:
-            first = next(iter(turned.values()))
-            group = _leading(turned)
-            must_pause = fruitless > 2
-            if isinstance(first, Redirect):
-                if first.turn is Turn.ELSEWHERE and asked is None:
-                    location.refused(epoch)
-                asked = location.address_of(first.node) if first.node is not None else None
-                must_pause = must_pause or asked is None
-        if must_pause:
+        group, asked, must_pause = _next_stop(turned, location, epoch, asked)
+        if must_pause or fruitless > FREE_ROUNDS:
             if clock.monotonic_ms() >= until:
                 return
             yield Pause(min(FIRST_PAUSE_MS * 2.0**fruitless, LONGEST_PAUSE_MS) * (0.5 + draw()))
         if commands is None:
             commands = split_commands(request)
         for position in group:
-            if turned[position] is _SCRIPT and eval_form is not None:
+            if turned[position].turn is Turn.WITH_TEXT and eval_form is not None:
                 commands[position] = eval_form(position)
-                with_text.add(position)
+                has_text.add(position)
         epoch = location.epoch
         try:
             answers = yield _send([commands[position] for position in group], asked)
@@ -136,18 +121,26 @@ def follow(
         fruitless = fruitless + 1 if len(turned) >= before else 0
 
 
-def _turn(reply: Reply, has_text: bool, may_repeat: bool) -> object:
-    if not isinstance(reply, hiredis.ReplyError):
-        return None
-    if has_text and str(reply).startswith("NOSCRIPT"):
-        return _SCRIPT
-    return redirect_of(reply, may_repeat=may_repeat)
+def _next_stop(
+    turned: dict[int, Redirect], location: Location, epoch: int, asked: Address | None
+) -> tuple[list[int], Address | None, bool]:
+    """Which commands go next, whom to ask for them (None: the server that has the queue), and whether to pause before.
 
-
-def _leading(turned: dict[int, object]) -> list[int]:
-    """The first commands that are turned away, as far as they belong to one place."""
+    ``asked``: who gave the last answers.
+    """
+    moved = [redirect.node for redirect in turned.values() if redirect.turn is Turn.MOVED and redirect.node]
+    if moved:
+        location.moved(moved[-1], epoch)
+        return list(turned), None, False
     first = next(iter(turned.values()))
-    return [position for position, _ in takewhile(lambda row: row[1] == first, turned.items())]
+    group = [position for position, _ in takewhile(lambda row: row[1] == first, turned.items())]
+    if first.turn is Turn.WITH_TEXT:
+        return group, asked, False
+    if first.node is not None:
+        return group, location.address_of(first.node), False
+    if first.turn is Turn.ELSEWHERE and asked is None:
+        location.refused(epoch)
+    return group, None, True
 
 
 def _send(commands: list[bytes], asked: Address | None) -> Send:

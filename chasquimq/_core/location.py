@@ -29,6 +29,11 @@ __all__ = ["Finding", "Location", "Question", "key_slot"]
 SLOTS = 16_384
 PLAIN_PATIENCE_MS = 300
 """How long a call goes on at a lone server that does not serve: enough for a name that is about to point elsewhere."""
+CONFIRM_INTERVAL_MS = 1_000
+"""How often a client that is in use asks the sentinels whether the primary is still the same. In a failover by hand
+the old primary goes on taking writes for about ten seconds, and then forgets them."""
+UNCONFIRMED_INTERVAL_MS = 10_000
+"""The same when no sentinel answers: what works is not to be held up by them."""
 ASKED_AT_ONCE = 5
 """How many nodes of a Cluster are asked in one attempt; the others are asked in the next one."""
 
@@ -69,6 +74,9 @@ class Location:
         self.home: Address | None = given if is_found else None
         """Where connections are opened; None: it has to be found."""
         self._last = self.home
+        self.is_watched = sentinels is not None
+        """Whether sentinels are to be asked now and then."""
+        self._ask_at = 0.0
 
     @property
     def may_move(self) -> bool:
@@ -117,6 +125,17 @@ class Location:
         if address != self.home:
             self.home = self._last = address
             self._move()
+
+    def begins_to_doubt(self, now_ms: float) -> bool:
+        """Whether it is time to ask the sentinels again. Whoever is told so asks; the others go on meanwhile."""
+        if now_ms < self._ask_at or self.home is None:
+            return False
+        self._ask_at = now_ms + CONFIRM_INTERVAL_MS
+        return True
+
+    def stays_in_doubt(self, now_ms: float) -> None:
+        """Nobody has answered: what is known is believed for a while."""
+        self._ask_at = now_ms + UNCONFIRMED_INTERVAL_MS
 
     def address_of(self, node: Node) -> Address:
         """How to connect to a server that another one has named."""

@@ -22,7 +22,8 @@ class Turn(Enum):
     MOVED = "the slot is another node's now"
     ASK = "the key has moved to another node already, the slot has not yet"
     LATER = "some of the keys have moved and some have not"
-    ELSEWHERE = "this server does not serve the queue (any more): a replica, a node that is cut off or loads its data"
+    WITH_TEXT = "this server does not know the script"
+    ELSEWHERE = "this server does not serve the queue (any more): a replica, or one that is cut off or loads its data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,16 @@ _TURNS = {
     "READONLY": Turn.ELSEWHERE,
     "MASTERDOWN": Turn.ELSEWHERE,
     "LOADING": Turn.ELSEWHERE,
+    "NOREPLICAS": Turn.ELSEWHERE,
 }
 
 
-def redirect_of(reply: Reply, *, may_repeat: bool = False) -> Redirect | None:
+def redirect_of(reply: Reply, *, is_script: bool = False, may_repeat: bool = False) -> Redirect | None:
     """What ``reply`` says about where the command belongs; None for every other reply.
 
-    ``may_repeat``: running the command twice is harmless. Then an error counts, too, that a script meets half-way
-    when a key that it has just deleted is missed in a slot that moves.
+    ``is_script``: the command can be sent with a script's text, if the server asks for that. ``may_repeat``: running
+    the command twice is harmless. Then an error counts, too, that a script meets half-way when a key that it has just
+    deleted is missed in a slot that moves.
     """
     if not isinstance(reply, hiredis.ReplyError):
         return None
@@ -58,6 +61,8 @@ def redirect_of(reply: Reply, *, may_repeat: bool = False) -> Redirect | None:
     if code == "UNBLOCKED":
         # Also what CLIENT UNBLOCK and a deleted key do; only this one is about the server.
         return Redirect(Turn.ELSEWHERE) if "instance state changed" in text else None
+    if code == "NOSCRIPT":
+        return Redirect(Turn.WITH_TEXT) if is_script else None
     if may_repeat and "non local key in a cluster node" in text:
         return Redirect(Turn.LATER)
     turn = _TURNS.get(code)

@@ -9,6 +9,7 @@ another one, and no use after an exchange that did not end.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -24,7 +25,9 @@ from chasquimq._net.clock import SystemClock
 from chasquimq.address import Address
 from chasquimq.errors import ChasquiError, RedisConnectionError
 
-__all__ = ["FollowingConnection", "Journey", "open_home"]
+__all__ = ["FollowingConnection", "Journey", "confirm", "open_home"]
+
+logger = logging.getLogger("chasquimq")
 
 OWNERS_PATIENCE_MS = 1_000
 """Owners of a connection of their own look after it in a loop, with pauses of theirs; they are to see trouble soon."""
@@ -40,6 +43,17 @@ def open_home(location: Location) -> BlockingConnection:
     except RedisConnectionError:
         location.lost(epoch)
         raise
+
+
+def confirm(location: Location) -> None:
+    """Asks the sentinels, if it is time to, whether the primary is still the same; if not, connections move."""
+    clock = SystemClock()
+    if location.begins_to_doubt(clock.monotonic_ms()):
+        try:
+            _find(location)
+        except ChasquiError as error:
+            logger.warning("the sentinels do not say whether the primary is still the same: %s", error)
+            location.stays_in_doubt(clock.monotonic_ms())
 
 
 def _find(location: Location) -> Address:
@@ -119,6 +133,12 @@ class Journey:
         except StopIteration:
             return
 
+    def go_home(self) -> BlockingConnection:
+        """``home``, to where the queue is now."""
+        if self.location.is_watched:
+            confirm(self.location)
+        return self.home if self.home.epoch == self.location.epoch else self._at_home()
+
     def _take(self, step: Send | Pause, blocks_ms: int) -> list[Reply]:
         if isinstance(step, Pause):
             self._rest(step.ms / 1000)
@@ -190,7 +210,7 @@ class FollowingConnection:
         They may be run twice: it is for owners whose commands bear that.
         """
         try:
-            answers = self._journey.home.exchange(request, replies, blocks_ms)
+            answers = self._journey.go_home().exchange(request, replies, blocks_ms)
             if type(answers) is not list:
                 self._journey.mend(request, answers, blocks_ms, patience_ms=OWNERS_PATIENCE_MS)
         except BaseException as error:

@@ -29,7 +29,7 @@ from chasquimq._net.anyio_transport import AnyioSlot
 from chasquimq._net.event_loop import has_ended, running_loop
 from chasquimq._net.following import FollowingConnection as BlockingFollowingConnection
 from chasquimq.address import Address
-from chasquimq.aio._following import FollowingConnection, RawConnection, mend, open_home, open_raw
+from chasquimq.aio._following import FollowingConnection, RawConnection, confirm, mend, open_home, open_raw
 from chasquimq.errors import ClosedError, RedisConnectionError
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ class Client:
         """
         attempt = 1
         failure: RedisConnectionError | None = None
+        if self._location.is_watched:
+            self._check_open()
+            await confirm(self._location)
         while True:
             connection = self._connection
             if connection is None or connection.is_closed or not connection.belongs_here:
@@ -158,6 +161,8 @@ class Client:
         number = 0
         try:
             while True:
+                if self._location.is_watched:
+                    await confirm(self._location)
                 connection = await self._connect(self._patience_ms)
                 while (
                     len(under_way) < window
@@ -166,8 +171,7 @@ class Client:
                     and not (under_way and under_way[-1].connection is not connection)
                     and (call := next(source, None)) is not None
                 ):
-                    waiter = connection.submit(call.request, call.replies, call.blocks_ms)
-                    under_way.append(_Sent(call, connection, waiter))
+                    under_way.append(_sent(call, connection))
                 if not under_way:
                     break
                 sent = under_way.popleft()
@@ -175,7 +179,8 @@ class Client:
                 number += 1
         finally:
             for sent in under_way:
-                sent.waiter.cancel()
+                if sent.waiter is not None:
+                    sent.waiter.cancel()
 
     async def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
@@ -309,6 +314,8 @@ class Client:
     async def _answer(self, sent: _Sent[T], number: int) -> T:
         """The result of a Call of a stream; it is sent again if its connection broke and that is safe."""
         call = sent.call
+        if sent.waiter is None:
+            return await self.run(call)
         try:
             replies = await sent.waiter
             if type(replies) is not list:
@@ -341,7 +348,15 @@ class _Sent(Generic[T]):
 
     call: Call[T]
     connection: RawConnection
-    waiter: Waiter
+    waiter: Waiter | None
+    """None: the connection turned out to be closed, so that nothing was sent."""
+
+
+def _sent(call: Call[T], connection: RawConnection) -> _Sent[T]:
+    try:
+        return _Sent(call, connection, connection.submit(call.request, call.replies, call.blocks_ms))
+    except RedisConnectionError:
+        return _Sent(call, connection, None)
 
 
 def _again(error: Exception) -> Exception:

@@ -6,6 +6,7 @@ where a command belongs that a server turned away; this file only connects and w
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -23,7 +24,9 @@ from chasquimq._net.event_loop import is_asyncio
 from chasquimq.address import Address
 from chasquimq.errors import ChasquiError, RedisConnectionError
 
-__all__ = ["FollowingConnection", "RawConnection", "mend", "open_home", "open_raw"]
+__all__ = ["FollowingConnection", "RawConnection", "confirm", "mend", "open_home", "open_raw"]
+
+logger = logging.getLogger("chasquimq")
 
 OWNERS_PATIENCE_MS = 1_000
 """Owners of a connection of their own look after it in a loop, with pauses of theirs; they are to see trouble soon."""
@@ -49,6 +52,17 @@ async def open_home(location: Location) -> RawConnection:
     except RedisConnectionError:
         location.lost(epoch)
         raise
+
+
+async def confirm(location: Location) -> None:
+    """Asks the sentinels, if it is time to, whether the primary is still the same; if not, connections move."""
+    clock = SystemClock()
+    if location.begins_to_doubt(clock.monotonic_ms()):
+        try:
+            await _find(location)
+        except ChasquiError as error:
+            logger.warning("the sentinels do not say whether the primary is still the same: %s", error)
+            location.stays_in_doubt(clock.monotonic_ms())
 
 
 async def _find(location: Location) -> Address:
@@ -143,8 +157,10 @@ class FollowingConnection:
 
         They may be run twice: it is for owners whose commands bear that. Raises ``RedisConnectionError``.
         """
-        home = self._home
         try:
+            if self._location.is_watched:
+                await confirm(self._location)
+            home = self._home if self._home.epoch == self._location.epoch else await self._get_home()
             answers = await home.submit(request, replies, blocks_ms)
             if type(answers) is not list:
                 await mend(

@@ -23,7 +23,7 @@ from chasquimq._core.location import Location
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend
 from chasquimq._net.blocking import BlockingConnection
-from chasquimq._net.following import FollowingConnection, Journey, open_home
+from chasquimq._net.following import FollowingConnection, Journey, confirm, open_home
 from chasquimq.address import Address
 from chasquimq.errors import ClosedError, RedisConnectionError
 
@@ -120,12 +120,12 @@ class Client:
         try:
             while True:
                 try:
-                    # What has its answers already may have to be sent again, and comes before anything new.
-                    while (
-                        len(under_way) < window
-                        and not (under_way and under_way[-1].replies is not None)
-                        and (call := next(source, None)) is not None
-                    ):
+                    if self._location.is_watched:
+                        confirm(self._location)
+                    if not under_way and connection.epoch != self._location.epoch:
+                        connection.close()
+                        connection = self._take(after_failure=True)
+                    while self._may_send(under_way, window, connection) and (call := next(source, None)) is not None:
                         under_way.append(_Sent(call))
                         connection.send(call.request)
                     if not under_way:
@@ -145,6 +145,13 @@ class Client:
                 connection.close()
             else:
                 self._give_back(connection)
+
+    def _may_send(self, under_way: deque[_Sent[Any]], window: int, connection: BlockingConnection) -> bool:
+        """Whether the next Call of a stream may go out: not before others that may have to be sent again elsewhere."""
+        if not under_way:
+            return True
+        is_in_order = under_way[-1].replies is None and connection.epoch == self._location.epoch
+        return is_in_order and len(under_way) < window
 
     def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
@@ -170,6 +177,9 @@ class Client:
     def _take(self, *, after_failure: bool = False) -> BlockingConnection:
         """A connection that is ours and, as far as can be seen, alive."""
         location = self._location
+        self._check_open()
+        if location.is_watched:
+            confirm(location)
         return self._take_idle(after_failure) or self._open(location.patience_ms if location.may_move else 0)
 
     def _take_at_once(self) -> BlockingConnection:

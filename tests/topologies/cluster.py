@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.crc import key_slot
 
-from tests.servers import RedisServer, ServerBinary
+from tests.servers import RedisServer, ServerBinary, TLSFiles
 from tests.servers.process import free_port
 
 SLOTS = 16_384
@@ -30,7 +31,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 class Node:
     """One server of the cluster."""
 
-    def __init__(self, binary: ServerBinary, *config: str) -> None:
+    def __init__(self, binary: ServerBinary, config: list[str], **options: Any) -> None:
         self.bus_port = free_port()
         self.server = RedisServer(
             binary,
@@ -42,10 +43,10 @@ class Node:
                 # The other slots are served on while one primary is away.
                 "cluster-require-full-coverage no",
                 "cluster-replica-validity-factor 0",
-                "cluster-migration-barrier 10",
                 "repl-diskless-sync-delay 0",
                 *config,
             ],
+            **options,
         )
 
     @property
@@ -62,18 +63,27 @@ class Node:
 
     @property
     def id(self) -> str:
-        return self.say("CLUSTER MYID").decode()
+        told: bytes = self.say("CLUSTER MYID")
+        return told.decode()
 
     @property
     def is_primary(self) -> bool:
-        return self.client.role()[0] == b"master"
+        return bool(self.client.role()[0] == b"master")
 
 
 class Cluster:
     """Primaries that share all slots, and replicas. Use as a context manager."""
 
-    def __init__(self, binary: ServerBinary, *, primaries: int = 3, replicas: int = 1, config: tuple[str, ...] = ()):
-        self.nodes = [Node(binary, *config) for _ in range(primaries + replicas)]
+    def __init__(
+        self,
+        binary: ServerBinary,
+        *,
+        primaries: int = 3,
+        replicas: int = 1,
+        config: list[str] | None = None,
+        tls: TLSFiles | None = None,
+    ) -> None:
+        self.nodes = [Node(binary, config or [], tls=tls) for _ in range(primaries + replicas)]
         self._primaries = primaries
 
     def __enter__(self) -> Self:
@@ -106,10 +116,82 @@ class Cluster:
         return len(known) == len(self.nodes) and not any("handshake" in row["flags"] for row in known)
 
     def is_whole(self) -> bool:
-        """Everybody knows who serves what, and every replica follows."""
-        return all(self._is_content(node) for node in self.nodes)
+        """Everybody runs and knows who serves what, and every replica follows."""
+        views = [self._view(node) for node in self.nodes]
+        return all(views) and len(set(views)) == 1
 
-    def _is_content(self, node: Node) -> bool:
-        covered = sum(row[1] - row[0] + 1 for row in node.say("CLUSTER SLOTS"))
+    def _view(self, node: Node) -> tuple[Any, ...]:
+        """What a node knows of who serves what; nothing if it is not content."""
+        rows = node.say("CLUSTER SLOTS")
+        covered = sum(row[1] - row[0] + 1 for row in rows)
         follows = node.is_primary or node.client.info("replication")["master_link_status"] == "up"
-        return node.say("CLUSTER INFO")["cluster_state"] == "ok" and covered == SLOTS and follows
+        if node.say("CLUSTER INFO")["cluster_state"] != "ok" or covered != SLOTS or not follows:
+            return ()
+        return tuple(sorted((row[0], row[1], row[2][1]) for row in rows))
+
+    # -- where things are ------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+
+    def name_on(self, node: Node, prefix: str) -> tuple[str, int]:
+        """A queue's name whose slot ``node`` serves, and the slot."""
+        for number in itertools.count():
+            slot = key_slot(f"chasqui:{prefix}-{number}".encode())
+            if self.owner(slot) is node:
+                return f"{prefix}-{number}", slot
+        raise AssertionError
+
+    def at(self, port: int) -> Node:
+        return next(node for node in self.nodes if node.port == port)
+
+    def owner(self, slot: int) -> Node:
+        """The primary that serves the slot, in its own words."""
+        for node in self.nodes:
+            if node.server.pid is None or not node.is_primary:
+                continue
+            for first, last, primary, *_ in node.say("CLUSTER SLOTS"):
+                if first <= slot <= last and primary[1] == node.port:
+                    return node
+        raise AssertionError(f"nobody serves slot {slot}")
+
+    def replica_of(self, primary: Node) -> Node:
+        named = primary.id
+        return next(
+            node for node in self.nodes if node.say("CLUSTER NODES")[f"127.0.0.1:{node.port}"]["master_id"] == named
+        )
+
+    # -- moving them -----------------------------------------------------------------------------------------------
+
+    def begin_move(self, slot: int, source: Node, target: Node) -> None:
+        target.say("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
+        source.say("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
+
+    def move_keys(self, slot: int, source: Node, target: Node, *, pause_s: float = 0.0) -> int:
+        """Moves the keys that are there, one by one; how many."""
+        moved = 0
+        while keys := source.say("CLUSTER GETKEYSINSLOT", slot, 1):
+            source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+            moved += 1
+            time.sleep(pause_s)
+        return moved
+
+    def end_move(self, slot: int, source: Node, target: Node) -> None:
+        others = [node for node in self.nodes if node is not source and node is not target and node.is_primary]
+        for node in (target, source, *others):
+            node.say("CLUSTER SETSLOT", slot, "NODE", target.id)
+
+    def reshard(self, slot: int, target: Node, *, pause_s: float = 0.0) -> None:
+        """Moves a slot as ``redis-cli --cluster reshard`` does, only slower."""
+        source = self.owner(slot)
+        self.begin_move(slot, source, target)
+        self.move_keys(slot, source, target, pause_s=pause_s)
+        self.end_move(slot, source, target)
+
+    def fail_over(self, primary: Node) -> Node:
+        """An orderly change: the replica takes over without losing a write; the new primary."""
+        replica = self.replica_of(primary)
+        replica.say("CLUSTER FAILOVER")
+        wait_for(lambda: replica.is_primary and not primary.is_primary, "the replica has taken over")
+        return replica
