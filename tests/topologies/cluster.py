@@ -168,14 +168,13 @@ class Cluster:
         target.say("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
         source.say("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
 
-    def move_keys(self, slot: int, source: Node, target: Node, *, pause_s: float = 0.0) -> int:
-        """Moves the keys that are there, one by one; how many."""
-        moved = 0
-        while keys := source.say("CLUSTER GETKEYSINSLOT", slot, 1):
-            source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
-            moved += 1
-            time.sleep(pause_s)
-        return moved
+    def move_keys(self, slot: int, source: Node, target: Node, *, pause_s: float = 0.0) -> None:
+        """Moves the keys that are there: first the few that a queue consists of, one by one, then the others."""
+        while keys := source.say("CLUSTER GETKEYSINSLOT", slot, 1_000):
+            few = [key for key in keys if key.count(":") == 2]
+            for part in [[key] for key in few] or [keys]:
+                source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *part)
+                time.sleep(pause_s)
 
     def end_move(self, slot: int, source: Node, target: Node) -> None:
         others = [node for node in self.nodes if node is not source and node is not target and node.is_primary]
