@@ -125,9 +125,10 @@ class Cluster:
         rows = node.say("CLUSTER SLOTS")
         covered = sum(row[1] - row[0] + 1 for row in rows)
         follows = node.is_primary or node.client.info("replication")["master_link_status"] == "up"
-        if node.say("CLUSTER INFO")["cluster_state"] != "ok" or covered != SLOTS or not follows:
+        info = node.say("CLUSTER INFO")
+        if info["cluster_state"] != "ok" or covered != SLOTS or not follows:
             return ()
-        return tuple(sorted((row[0], row[1], row[2][1]) for row in rows))
+        return (info["cluster_current_epoch"], *sorted((row[0], row[1], row[2][1]) for row in rows))
 
     # -- where things are ------------------------------------------------------------------------------------------
 
@@ -165,6 +166,8 @@ class Cluster:
     # -- moving them -----------------------------------------------------------------------------------------------
 
     def begin_move(self, slot: int, source: Node, target: Node) -> None:
+        # Two moves that do not know of each other get the same epoch, and then nobody knows which one counts.
+        wait_for(self.is_whole, "everybody knows of the last move")
         target.say("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
         source.say("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
 

@@ -20,10 +20,18 @@ from tests.conformance.conftest import (
     pytest_pyfunc_call,  # noqa: F401
     world,  # noqa: F401
 )
+from tests.conformance.flavours import EVERY_FORM
 from tests.conftest import ADMIN, LEAK_S, POLL_S, remove_keys
+from tests.net.conftest import Form
 from tests.servers import RedisServer, ServerBinary
 from tests.topologies.cluster import Cluster, wait_for
 from tests.topologies.sentinels import SERVICE, Watched
+
+
+@pytest.fixture(params=EVERY_FORM)
+def form(request: pytest.FixtureRequest) -> Form:
+    """Every way to wait."""
+    return Form(request.param)
 
 
 @pytest.fixture(scope="session")
