@@ -29,6 +29,7 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words,
     garbled_error,
+    lost_at_once,
     noting_reader,
     raise_tls_error,
     silent_error,
@@ -226,18 +227,18 @@ class BlockingConnection:
         try:
             request, replies = next(steps)
             while True:
-                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-                self._send_all(request)
-                request, replies = steps.send(self._receive(replies))
+                try:
+                    self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                    self._send_all(request)
+                    answers = self._receive(replies)
+                except RedisTimeoutError:
+                    raise connect_timeout_error(self._address) from None
+                except RedisConnectionError as error:
+                    raise lost_at_once(self._address, error) from error
+                request, replies = steps.send(answers)
         except StopIteration as finished:
             self.profile = finished.value.profile
             self.client_id = finished.value.client_id
-        except RedisTimeoutError:
-            raise connect_timeout_error(self._address) from None
-        except RedisConnectionError as error:
-            # Nothing but the handshake was sent, so the caller's command cannot have had an effect.
-            error.may_have_executed = False
-            raise
         self._socket.settimeout(None)
         self._blocks_ms = -1
 
