@@ -22,7 +22,7 @@ from tests.conformance.conftest import (
 )
 from tests.conformance.flavours import EVERY_FORM
 from tests.conftest import ADMIN, LEAK_S, POLL_S, remove_keys
-from tests.net.conftest import Form
+from tests.net.conftest import Form, peer  # noqa: F401
 from tests.servers import RedisServer, ServerBinary
 from tests.topologies.cluster import Cluster, wait_for
 from tests.topologies.sentinels import SERVICE, Watched
