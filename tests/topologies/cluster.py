@@ -66,6 +66,11 @@ class Node:
         told: bytes = self.say("CLUSTER MYID")
         return told.decode()
 
+    def known(self) -> list[list[bytes]]:
+        """The lines of CLUSTER NODES: id, address, flags, primary's id and so on."""
+        lines: bytes = self.say("CLUSTER", "NODES")  # in two words redis-py leaves the answer as it is
+        return [line.split() for line in lines.splitlines()]
+
     @property
     def is_primary(self) -> bool:
         return bool(self.client.role()[0] == b"master")
@@ -112,8 +117,8 @@ class Cluster:
             node.server.close()
 
     def _has_met_all(self, node: Node) -> bool:
-        known = node.say("CLUSTER NODES").values()
-        return len(known) == len(self.nodes) and not any("handshake" in row["flags"] for row in known)
+        known = node.known()
+        return len(known) == len(self.nodes) and not any(b"handshake" in row[2] for row in known)
 
     def is_whole(self) -> bool:
         """Everybody runs and knows who serves what, and every replica follows."""
@@ -128,7 +133,7 @@ class Cluster:
         info = node.say("CLUSTER INFO")
         if info["cluster_state"] != "ok" or covered != SLOTS or not follows:
             return ()
-        return (info["cluster_current_epoch"], *sorted((row[0], row[1], row[2][1]) for row in rows))
+        return (info["cluster_current_epoch"], *sorted((row[0], row[1], row[2][2]) for row in rows))
 
     # -- where things are ------------------------------------------------------------------------------------------
 
@@ -144,24 +149,22 @@ class Cluster:
                 return f"{prefix}-{number}", slot
         raise AssertionError
 
-    def at(self, port: int) -> Node:
-        return next(node for node in self.nodes if node.port == port)
-
     def owner(self, slot: int) -> Node:
         """The primary that serves the slot, in its own words."""
         for node in self.nodes:
             if node.server.pid is None or not node.is_primary:
                 continue
             for first, last, primary, *_ in node.say("CLUSTER SLOTS"):
-                if first <= slot <= last and primary[1] == node.port:
+                if first <= slot <= last and primary[2].decode() == node.id:
                     return node
         raise AssertionError(f"nobody serves slot {slot}")
 
     def replica_of(self, primary: Node) -> Node:
-        named = primary.id
-        return next(
-            node for node in self.nodes if node.say("CLUSTER NODES")[f"127.0.0.1:{node.port}"]["master_id"] == named
-        )
+        named = primary.id.encode()
+        for node in self.nodes:
+            if any(b"myself" in row[2] and row[3] == named for row in node.known()):
+                return node
+        raise AssertionError(f"{primary.port} has no replica")
 
     # -- moving them -----------------------------------------------------------------------------------------------
 

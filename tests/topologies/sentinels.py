@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import redis
 
-from tests.servers import RedisServer, ServerBinary
+from tests.servers import RedisServer, ServerBinary, TLSFiles
 from tests.topologies.cluster import wait_for
 
 SERVICE = "mymaster"
@@ -27,13 +27,14 @@ class Watched:
         sentinels: int = 3,
         password: str | None = None,
         sentinel_password: str | None = None,
+        tls: TLSFiles | None = None,
     ) -> None:
+        secured = ["tls-replication yes"] if tls else []
         login = ["masterauth " + password] if password else []
-        config = ["repl-diskless-sync-delay 0", *login]
-        first = RedisServer(binary, appendonly=True, requirepass=password, config=config)
-        second = RedisServer(
-            binary, appendonly=True, requirepass=password, config=[f"replicaof 127.0.0.1 {first.port}", *config]
-        )
+        config = ["repl-diskless-sync-delay 0", *login, *secured]
+        options: Any = {"appendonly": True, "requirepass": password, "tls": tls}
+        first = RedisServer(binary, config=config, **options)
+        second = RedisServer(binary, config=[f"replicaof 127.0.0.1 {first.port}", *config], **options)
         self.servers = [first, second]
         watching = [
             f"sentinel monitor {SERVICE} 127.0.0.1 {first.port} {min(QUORUM, sentinels)}",
@@ -45,7 +46,8 @@ class Watched:
         if sentinel_password:
             watching.append(f"sentinel sentinel-pass {sentinel_password}")
         self.sentinels = [
-            RedisServer(binary, sentinel=True, requirepass=sentinel_password, config=watching) for _ in range(sentinels)
+            RedisServer(binary, sentinel=True, requirepass=sentinel_password, tls=tls, config=[*watching, *secured])
+            for _ in range(sentinels)
         ]
 
     def __enter__(self) -> Self:
