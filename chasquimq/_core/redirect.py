@@ -58,9 +58,10 @@ def redirect_of(reply: Reply, *, is_script: bool = False, may_repeat: bool = Fal
     if code in ("MOVED", "ASK"):
         node = _node(text)
         return None if node is None else Redirect(Turn[code], node)
-    if code == "UNBLOCKED":
-        # Also what CLIENT UNBLOCK and a deleted key do; only this one is about the server.
-        return Redirect(Turn.ELSEWHERE) if "instance state changed" in text else None
+    if code == "UNBLOCKED":  # CLIENT UNBLOCK says so, too
+        if "instance state changed" in text:
+            return Redirect(Turn.ELSEWHERE)
+        return Redirect(Turn.LATER) if "no longer exists" in text else None  # deleted, or moved to another node
     if code == "NOSCRIPT":
         return Redirect(Turn.WITH_TEXT) if is_script else None
     if may_repeat and "non local key in a cluster node" in text:

@@ -174,31 +174,28 @@ class Client:
         if embedded is not None:
             embedded.release()
 
-    def _take(self, *, after_failure: bool = False) -> BlockingConnection:
-        """A connection that is ours and, as far as can be seen, alive."""
-        location = self._location
+    def _take(self, *, after_failure: bool = False, is_patient: bool = True) -> BlockingConnection:
+        """A connection that is ours and, as far as can be seen, alive. Without patience it is opened in one attempt."""
         self._check_open()
+        location = self._location
         if location.is_watched:
             confirm(location)
-        return self._take_idle(after_failure) or self._open(location.patience_ms if location.may_move else 0)
-
-    def _take_at_once(self) -> BlockingConnection:
-        """The same, with one attempt to open it."""
-        return self._take_idle(True) or self._noted(open_home(self._location))
-
-    def _take_idle(self, after_failure: bool) -> BlockingConnection | None:
-        self._check_open()
-        pid, epoch = os.getpid(), self._location.epoch
+        pid, epoch = os.getpid(), location.epoch
         while True:
             try:
                 connection, idle_since = self._idle.pop()
             except IndexError:
-                return None
+                if not is_patient:
+                    return self._noted(open_home(location))
+                return self._open(location.patience_ms if location.may_move else 0)
             rested = after_failure or time.monotonic() - idle_since > IDLE_CHECK_SECONDS
             if connection.pid == pid and connection.epoch == epoch and not (rested and connection.is_stale()):
                 return connection
             # Closing sends nothing: a socket that came through a fork still belongs to the parent.
             connection.close()
+
+    def _take_at_once(self) -> BlockingConnection:
+        return self._take(after_failure=True, is_patient=False)
 
     def _give_back(self, connection: BlockingConnection) -> None:
         if not connection.is_closed:

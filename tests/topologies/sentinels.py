@@ -71,20 +71,19 @@ class Watched:
         return f"redis+sentinel://{hosts}/{SERVICE}"
 
     def is_whole(self) -> bool:
-        """Every sentinel knows the others and the replica, and all is well."""
+        """There is a primary and a replica that follows it, and every sentinel knows of it and of the others."""
+        if {server.client.role()[0] for server in self.servers} != {b"master", b"slave"}:
+            return False
+        if not self._follows(self.replica):
+            return False
         for sentinel in self.sentinels:
             known = _pairs(sentinel.client.execute_command("SENTINEL", "MASTER", SERVICE))
-            if (
-                known["flags"] != "master"
-                or int(known["num-other-sentinels"]) != len(self.sentinels) - 1
-                or int(known["num-slaves"]) != 1
-                or int(known["port"]) != self.primary.port
-            ):
+            others = int(known["num-other-sentinels"])
+            if known["flags"] != "master" or others != len(self.sentinels) - 1 or int(known["num-slaves"]) != 1:
                 return False
-            (replica,) = sentinel.client.execute_command("SENTINEL", "REPLICAS", SERVICE)
-            if _pairs(replica)["flags"] != "slave" or _pairs(replica)["master-link-status"] != "ok":
+            if int(known["port"]) != self.primary.port:
                 return False
-        return self._follows(self.replica)
+        return True
 
     @property
     def primary(self) -> RedisServer:
@@ -97,12 +96,22 @@ class Watched:
     def _follows(self, server: RedisServer) -> bool:
         return bool(server.client.info("replication").get("master_link_status") == "up")
 
-    def fail_over(self) -> RedisServer:
-        """Has a sentinel change the primary; returns the new one."""
-        before, after = self.primary, self.replica
+    def begin_fail_over(self) -> None:
+        """Has a sentinel promote the replica."""
         wait_for(self._begins_fail_over, "a sentinel begins the failover")
-        wait_for(lambda: self._is(before, b"slave") and self._is(after, b"master"), "the roles have changed")
-        return after
+
+    def all_name(self, server: RedisServer) -> bool:
+        """Whether every sentinel says that this is the primary."""
+        named = [
+            sentinel.client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+            for sentinel in self.sentinels
+        ]
+        return all(int(address[1]) == server.port for address in named)
+
+    def demote(self, server: RedisServer, primary: RedisServer) -> None:
+        """What a sentinel does to an old primary, too, but only after about ten seconds."""
+        server.client.execute_command("REPLICAOF", "127.0.0.1", primary.port)
+        server.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def _begins_fail_over(self) -> bool:
         try:
@@ -113,12 +122,6 @@ class Watched:
                 return False
             raise
         return True
-
-    def _is(self, server: RedisServer, role: bytes) -> bool:
-        try:
-            return bool(server.client.role()[0] == role)
-        except redis.ConnectionError:
-            return False
 
 
 def _pairs(flat: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tests.net.commands import call, pack, pipeline
 from tests.net.conftest import Form
 from tests.servers import RedisServer, ServerBinary
 from tests.topologies.cluster import Cluster, Node, wait_for
+from tests.topologies.conftest import await_departure, clients_of
 
 TWO_KEYS = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])"
 
@@ -71,7 +72,10 @@ class Place:
 def place(cluster: Cluster) -> Iterator[Place]:
     found = Place(cluster)
     found.reset()
+    servers = [node.server for node in cluster.nodes]
+    before = clients_of(servers)
     yield found
+    await_departure(servers, before)
     found.reset()
 
 
@@ -399,7 +403,7 @@ def test_a_lone_server_and_another_database(form: Form, small: Node, redis_serve
             await client.run(call("PING"))
         await client.close()
         client = form.client(resolve_address(f"redis://127.0.0.1:{small.port}/2"))
-        with pytest.raises(ServerReplyError, match=r"SELECT 2.*cluster"):
+        with pytest.raises(ServerReplyError, match="SELECT 2"):
             await client.run(call("PING"))
         await client.close()
 

@@ -189,6 +189,8 @@ class Traffic:
     def __exit__(self, *exc_info: object) -> None:
         for producer in self.producers:
             producer.stop()
+        if exc_info[0] is None:  # else whoever waits for an end may wait in vain
+            assert [worker.stop() for worker in self.workers.started] == [0] * len(self.workers.started)
         self._admin.xadd(self._events_key, {"e": THE_END})
         for reader in self.readers:
             reader.join()
@@ -273,6 +275,9 @@ class Traffic:
             assert set(runs.values()) == {1}, Counter(runs.values())
             ticks = Counter(row["id"] for row in self.ledger.ends() if row["name"] == "tick")
             assert set(ticks.values()) == {1}
+            # Workers may say that they wait, not that they do not know where to go.
+            lost_ways = ("MOVED", "ASK ", "READONLY", "UNBLOCKED", "NOGROUP")
+            assert not [text for text in self.ledger.errors() if any(code in text for code in lost_ways)]
         written = [entry_id.decode() for entry_id, fields in self._admin.xrange(self._events_key)][:-1]
         for reader in self.readers:
             if exactly_once:
