@@ -29,6 +29,15 @@ class ReplyReader(Protocol):
     def has_data(self) -> bool: ...
 
 
+class RepliesWithErrors(list[Reply]):
+    """Replies of which at least one is an error, or holds one.
+
+    Connections tell them apart while they read, so that nobody has to look through replies without errors.
+    """
+
+    __slots__ = ()
+
+
 class Call(Generic[T]):
     """One exchange with the server. Nobody changes a Call after it was made.
 
@@ -112,6 +121,12 @@ _ADVICE = {
     "WRONGTYPE": "Another program uses a key of this queue for something else.",
     "LOADING": "The server is still loading its data; repeat in a moment.",
     "BUSY": "The server is running somebody's long script; repeat in a moment.",
+    "TRYAGAIN": "The queue's slot is on its way to another node of the Cluster. Nothing was done; repeat in a moment.",
+    "CLUSTERDOWN": "The Cluster does not serve the queue's slot. Nothing was done; look at CLUSTER INFO.",
+    "MOVED": "The nodes of the Cluster do not agree on who serves the queue's slot; look at CLUSTER NODES.",
+    "ASK": "The nodes of the Cluster do not agree on where the queue's slot goes; look at CLUSTER NODES.",
+    "MASTERDOWN": "This server is a replica without its primary. Point the connection at the primary.",
+    "NOREPLICAS": "The primary has fewer replicas than min-replicas-to-write. Nothing was written; repeat later.",
 }
 
 

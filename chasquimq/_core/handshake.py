@@ -9,6 +9,7 @@ password into a message.
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Literal
 
 from hiredis import ReplyError
 
@@ -38,9 +39,17 @@ HandshakeSteps = Generator[tuple[bytes, int], list[Reply], Handshake]
 
 
 def handshake(
-    display: str, *, username: str | None, password: str | None, db: int, client_name: str | None
+    display: str,
+    *,
+    username: str | None,
+    password: str | None,
+    db: int,
+    client_name: str | None,
+    role: Literal["any", "primary", "sentinel"] = "any",
 ) -> HandshakeSteps:
     """The steps for one new connection; ``display`` names the server in error messages.
+
+    ``role``: what the server must be; a sentinel may be of any version.
 
     Raises ``AuthenticationError``, ``UnsupportedServerError``, ``ServerReplyError``, or
     ``RedisConnectionError`` where a later attempt may succeed.
@@ -53,12 +62,14 @@ def handshake(
     if client_name:
         hello += [b"SETNAME", client_name.encode()]
     select = [(b"SELECT", str(db).encode())] if db else []
+    ask_role = [(b"ROLE",)] if role == "primary" else []
     probe = (b"COMMAND", b"INFO", *_encoded(PROBED_COMMANDS))
 
-    replies = yield _batch(hello, *select, probe)
+    replies = yield _batch(hello, *select, *ask_role, probe)
     if not isinstance(replies[0], ReplyError):
-        _check_select(display, db, replies[1:-1])
-        return _conclude(_pairs(replies[0]), replies[-1])
+        _check_select(display, db, replies[1 : 1 + len(select)])
+        _check_role(display, replies[1 + len(select) : -1])
+        return _conclude(_pairs(replies[0]), replies[-1], role)
     # A server that knows no HELLO may say NOAUTH to it all the same; then AUTH, below, decides.
     if not (wants_auth and str(replies[0]).startswith("NOAUTH")):
         _check_refusal(display, replies[0])
@@ -67,21 +78,24 @@ def handshake(
     # replaced.
     auth = [(b"AUTH", *_encoded(credentials if username else credentials[1:]))] if wants_auth else []
     name = [(b"CLIENT", b"SETNAME", client_name.encode())] if client_name else []
-    replies = yield _batch(*auth, *select, *name, (b"CLIENT", b"ID"), (b"INFO", b"server"), probe)
+    replies = yield _batch(*auth, *select, *ask_role, *name, (b"CLIENT", b"ID"), (b"INFO", b"server"), probe)
     if auth and isinstance(replies[0], ReplyError):
         _check_refusal(display, replies[0])
         raise _refused(display, "AUTH", replies[0])
-    _check_select(display, db, replies[len(auth) : len(auth) + len(select)])
+    after_auth = replies[len(auth) :]
+    _check_select(display, db, after_auth[: len(select)])
+    _check_role(display, after_auth[len(select) : len(select) + len(ask_role)])
     client_id, info, commands = replies[-3:]
     told = _info_lines(info)
     if isinstance(client_id, int):
         told[b"id"] = client_id
-    return _conclude(told, commands)
+    return _conclude(told, commands, role)
 
 
-def _conclude(told: dict[bytes, Reply], commands: Reply) -> Handshake:
+def _conclude(told: dict[bytes, Reply], commands: Reply, role: str) -> Handshake:
     server, version = _told_text(told, b"server", FALLBACK_PROFILE.server), _told_text(told, b"version", "")
-    check_supported(server, version)
+    if role != "sentinel":
+        check_supported(server, version)
     known: list[str] | None = None
     if isinstance(commands, list):
         known = [entry[0].decode().lower() for entry in commands if isinstance(entry, list) and entry]
@@ -154,6 +168,16 @@ def _check_select(display: str, db: int, replies: list[Reply]) -> None:
         if isinstance(reply, ReplyError):
             _check_refusal(display, reply)
             raise _refused(display, f"SELECT {db}", reply)
+
+
+def _check_role(display: str, replies: list[Reply]) -> None:
+    """A server that may not be asked is believed; it turns writes away itself if it is a replica."""
+    for reply in replies:
+        if isinstance(reply, list) and reply and reply[0] != b"master":
+            raise RedisConnectionError(
+                f"{display} is a replica now, though it was named as the primary. Nothing was written. "
+                "A failover is under way or has just ended; the primary is asked for again."
+            )
 
 
 def _refused(display: str, command: str, reply: ReplyError) -> ServerReplyError:

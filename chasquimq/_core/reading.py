@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import hiredis
-
-from chasquimq._core.call import Call, Reply, single
+from chasquimq._core.call import Call, Reply, ReplyReader, single
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import load_script
@@ -92,9 +90,9 @@ class Reading:
         self._claim_interval_ms = min(lease_ms / 3, CLAIM_INTERVAL_MS)
         self._claim_at = float("-inf")
 
-    def reader(self) -> EntryReader:
-        """What reads the replies on the connection of the read commands."""
-        return EntryReader(hiredis.Reader(), self._keys.stream, self._max_payload_bytes)
+    def reader(self, reader: ReplyReader) -> ReplyReader:
+        """What reads the replies on the connection of the read commands, which has ``reader`` for all the others."""
+        return EntryReader(reader, self._keys.stream, self._max_payload_bytes)
 
     def is_claim_due(self, now_ms: float) -> bool:
         """Whether it is time to look for idle entries, where the read does not do that."""

@@ -30,18 +30,23 @@ CONNECT_ATTEMPTS = 3
 SEND_ATTEMPTS = 3
 """How often one Call is sent at most."""
 
+_SLOWEST_STEP = 8
 _FIRST_WORKER_DELAY_MS = 100.0
 _LONGEST_WORKER_DELAY_MS = 5_000.0
 
 
-def connect_delay_ms(attempt: int, error: RedisConnectionError, draw: float) -> float | None:
+def connect_delay_ms(attempt: int, error: RedisConnectionError, draw: float, left_ms: float = 0.0) -> float | None:
     """How long a producer waits after its failed ``attempt`` (from 1) to connect; None: give up.
 
-    Wrong credentials do not get better by waiting, and a timeout has already cost the caller its patience.
+    ``left_ms``: how much longer it may go on where another server may take over (Sentinel, Cluster). Elsewhere a
+    timeout has already cost the caller its patience. Wrong credentials do not get better by waiting.
     """
-    if attempt >= CONNECT_ATTEMPTS or isinstance(error, AuthenticationError | RedisTimeoutError):
+    if isinstance(error, AuthenticationError):
         return None
-    return 50.0 * attempt + 100.0 * draw
+    is_out_of_attempts = attempt >= CONNECT_ATTEMPTS or isinstance(error, RedisTimeoutError)
+    if is_out_of_attempts and left_ms <= 0:
+        return None
+    return 50.0 * min(attempt, _SLOWEST_STEP) + 100.0 * draw
 
 
 def worker_delay_ms(attempt: int, draw: float) -> float:

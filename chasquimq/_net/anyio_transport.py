@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -23,7 +23,7 @@ import anyio
 import anyio.lowlevel
 import hiredis
 
-from chasquimq._core.call import Reply, ReplyReader
+from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
 from chasquimq._net.event_loop import call_in
@@ -36,6 +36,7 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words_async,
     garbled_error,
+    noting_reader,
     shake_hands,
     silent_error,
 )
@@ -94,8 +95,10 @@ class AnyioConnection:
     profile: ServerProfile
     client_id: int | None
 
-    def __init__(self, address: Address, sock: socket.socket) -> None:
+    def __init__(self, address: Address, sock: socket.socket, epoch: int = 0) -> None:
         self.pid = os.getpid()
+        self.epoch = epoch
+        """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
         face = loop_face()
         self._current_loop = face.identity
@@ -113,7 +116,8 @@ class AnyioConnection:
             import ssl  # noqa: PLC0415  only with TLS, where it is loaded already
 
             self._would_block = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        self._reader: ReplyReader = hiredis.Reader()
+        self._reader: ReplyReader
+        self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         # Submitted and not yet begun to be written; begun and not yet fully answered (the oldest first).
         self._unsent: deque[AnyioSlot] = deque()
@@ -124,7 +128,7 @@ class AnyioConnection:
         self._is_writing = False
 
     @classmethod
-    async def open(cls, address: Address) -> AnyioConnection:
+    async def open(cls, address: Address, epoch: int = 0) -> AnyioConnection:
         """Connects and shakes hands, all within ``connect_timeout_ms``. Safe to cancel.
 
         Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
@@ -132,7 +136,7 @@ class AnyioConnection:
         steps = await first_words_async(address)
         connection = None
         with anyio.move_on_after(address.connect_timeout_ms / 1000):
-            connection = cls(address, await connected_socket(address))
+            connection = cls(address, await connected_socket(address), epoch)
             try:
                 found = await shake_hands(connection.exchange, address, steps)
                 connection.profile, connection.client_id = found.profile, found.client_id
@@ -151,11 +155,16 @@ class AnyioConnection:
         except RuntimeError:
             return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not (self._sent or self._unsent)
+
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> AnyioSlot:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.
 
-        Raises ``RedisConnectionError`` at once when the connection is closed. In errors,
-        ``may_have_executed`` says whether bytes of the request may have left.
+        They are a ``RepliesWithErrors`` if there are errors among them. Raises ``RedisConnectionError`` at once when
+        the connection is closed. In errors, ``may_have_executed`` says whether bytes of the request may have left.
         """
         if self.is_closed:
             raise RedisConnectionError(f"The connection to {self._address.display} was closed before.")
@@ -186,9 +195,9 @@ class AnyioConnection:
         """``submit`` for those who wait right away."""
         return await self._settle(self.submit(request, replies, blocks_ms))
 
-    def read_with(self, reader: ReplyReader) -> None:
-        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
-        self._reader = reader
+    def read_with(self, wrap: Callable[[ReplyReader], ReplyReader]) -> None:
+        """Lets what ``wrap`` makes of the reader read the replies; only while no answer is under way."""
+        self._reader = wrap(self._reader)
 
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
@@ -354,6 +363,9 @@ class AnyioConnection:
         if len(self._received) == oldest.wanted:
             self._sent.popleft()
             oldest.replies, self._received = self._received, []
+            if self._errors:
+                self._errors.clear()
+                oldest.replies = RepliesWithErrors(oldest.replies)
             oldest.finish()
 
     def _fail(self, error: RedisConnectionError) -> None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import hiredis
 
-from chasquimq._core.call import Reply, ReplyReader
+from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.event_loop import call_in
@@ -29,6 +30,7 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words_async,
     garbled_error,
+    noting_reader,
     raise_tls_error,
     shake_hands,
     silent_error,
@@ -50,14 +52,17 @@ class AsyncioConnection(asyncio.BufferedProtocol):
     profile: ServerProfile
     client_id: int | None
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, epoch: int = 0) -> None:
         self.pid = os.getpid()
+        self.epoch = epoch
+        """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._transport: asyncio.Transport | None = None
         self._gone = self._loop.create_future()
-        self._reader: ReplyReader = hiredis.Reader()
+        self._reader: ReplyReader
+        self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._view = memoryview(self._buffer)
         # Written and not yet fully answered, the oldest first; and its replies as far as they have come.
@@ -71,13 +76,13 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         self._heard_at = 0.0
 
     @classmethod
-    async def open(cls, address: Address) -> AsyncioConnection:
+    async def open(cls, address: Address, epoch: int = 0) -> AsyncioConnection:
         """Connects and shakes hands, all within ``connect_timeout_ms``. Safe to cancel.
 
         Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
         """
         steps = await first_words_async(address)
-        connection = cls(address)
+        connection = cls(address, epoch)
         try:
             async with asyncio.timeout(address.connect_timeout_ms / 1000):
                 await connection._connect()
@@ -101,11 +106,16 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         except RuntimeError:
             return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not (self._sent or self._queued)
+
     def submit(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> asyncio.Future[list[Reply]]:
         """Queues ``request`` now; awaiting the result gives its ``replies`` answers.
 
-        Raises ``RedisConnectionError`` at once when the connection is closed. In errors,
-        ``may_have_executed`` says whether bytes of the request may have left.
+        They are a ``RepliesWithErrors`` if there are errors among them. Raises ``RedisConnectionError`` at once when
+        the connection is closed. In errors, ``may_have_executed`` says whether bytes of the request may have left.
         """
         if self.is_closed:
             raise RedisConnectionError(f"The connection to {self._address.display} was closed before.")
@@ -127,9 +137,9 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         """``submit`` for those who wait right away."""
         return await self.submit(request, replies, blocks_ms)
 
-    def read_with(self, reader: ReplyReader) -> None:
-        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
-        self._reader = reader
+    def read_with(self, wrap: Callable[[ReplyReader], ReplyReader]) -> None:
+        """Lets what ``wrap`` makes of the reader read the replies; only while no answer is under way."""
+        self._reader = wrap(self._reader)
 
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
@@ -158,7 +168,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        reader, sent, received = self._reader, self._sent, self._received
+        reader, sent, received, errors = self._reader, self._sent, self._received, self._errors
         self._heard_at = self._loop.time()
         try:
             reader.feed(self._buffer, 0, nbytes)
@@ -167,6 +177,9 @@ class AsyncioConnection(asyncio.BufferedProtocol):
                 waiter, replies, _ = sent[0]
                 if len(received) == replies:
                     sent.popleft()
+                    if errors:
+                        errors.clear()
+                        received = RepliesWithErrors(received)
                     if not waiter.done():
                         waiter.set_result(received)
                     received = self._received = []

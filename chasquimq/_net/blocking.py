@@ -15,11 +15,12 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import hiredis
 
-from chasquimq._core.call import Reply, ReplyReader
+from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.handshake import HandshakeSteps
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
@@ -29,6 +30,8 @@ from chasquimq._net.opening import (
     connect_timeout_error,
     first_words,
     garbled_error,
+    lost_at_once,
+    noting_reader,
     raise_tls_error,
     silent_error,
     tls_context,
@@ -49,11 +52,13 @@ class BlockingConnection:
         "_blocks_ms",
         "_buffer",
         "_closing",
+        "_errors",
         "_interrupted",
         "_reader",
         "_socket",
         "_tls",
         "client_id",
+        "epoch",
         "is_closed",
         "pid",
         "profile",
@@ -62,13 +67,16 @@ class BlockingConnection:
     profile: ServerProfile
     client_id: int | None
 
-    def __init__(self, address: Address, sock: socket.socket) -> None:
+    def __init__(self, address: Address, sock: socket.socket, epoch: int = 0) -> None:
         self.pid = os.getpid()
+        self.epoch = epoch
+        """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
         self._address = address
         self._socket = sock
         self._tls = address.tls is not None
-        self._reader: ReplyReader = hiredis.Reader()
+        self._reader: ReplyReader
+        self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
         self._blocks_ms = -1
         self._interrupted = False
@@ -76,13 +84,13 @@ class BlockingConnection:
         self._closing = threading.RLock()
 
     @classmethod
-    def open(cls, address: Address) -> BlockingConnection:
+    def open(cls, address: Address, epoch: int = 0) -> BlockingConnection:
         """Connects and shakes hands, within ``connect_timeout_ms`` each.
 
         Raises ``RedisConnectionError`` and its kinds, ``UnsupportedServerError``, ``ServerReplyError``.
         """
         steps = first_words(address)
-        connection = cls(address, _connect(address))
+        connection = cls(address, _connect(address), epoch)
         try:
             connection._shake_hands(steps)
         except BaseException:
@@ -91,7 +99,7 @@ class BlockingConnection:
         return connection
 
     def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
-        """Sends ``request`` and returns its ``replies`` answers.
+        """Sends ``request`` and returns its ``replies`` answers: a ``RepliesWithErrors`` if there are errors in it.
 
         ``blocks_ms`` is how long the server blocks on purpose; the read deadline is that much later. Raises
         ``RedisConnectionError`` or ``RedisTimeoutError``; after any exception the connection is closed.
@@ -125,9 +133,9 @@ class BlockingConnection:
             self.close()
             raise
 
-    def read_with(self, reader: ReplyReader) -> None:
-        """Lets ``reader`` read the replies from now on; only while no answer is under way."""
-        self._reader = reader
+    def read_with(self, wrap: Callable[[ReplyReader], ReplyReader]) -> None:
+        """Lets what ``wrap`` makes of the reader read the replies; only while no answer is under way."""
+        self._reader = wrap(self._reader)
 
     def is_stale(self) -> bool:
         """Whether an idle connection has something to read: its end, or answers that nobody asked for."""
@@ -173,7 +181,7 @@ class BlockingConnection:
             raise lost from error
 
     def _receive(self, replies: int) -> list[Reply]:
-        buffer, reader = self._buffer, self._reader
+        buffer, reader, errors = self._buffer, self._reader, self._errors
         receive, feed, gets = self._socket.recv_into, reader.feed, reader.gets
         received: list[Reply] = []
         try:
@@ -182,6 +190,9 @@ class BlockingConnection:
                 while (reply := gets()) is not False:
                     received.append(reply)
                     if len(received) == replies:
+                        if errors:
+                            errors.clear()
+                            return RepliesWithErrors(received)
                         return received
                 if not (size := receive(buffer)):
                     raise self._lost(received, None)
@@ -222,18 +233,18 @@ class BlockingConnection:
         try:
             request, replies = next(steps)
             while True:
-                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-                self._send_all(request)
-                request, replies = steps.send(self._receive(replies))
+                try:
+                    self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                    self._send_all(request)
+                    answers = self._receive(replies)
+                except RedisTimeoutError:
+                    raise connect_timeout_error(self._address) from None
+                except RedisConnectionError as error:
+                    raise lost_at_once(self._address, error) from error
+                request, replies = steps.send(answers)
         except StopIteration as finished:
             self.profile = finished.value.profile
             self.client_id = finished.value.client_id
-        except RedisTimeoutError:
-            raise connect_timeout_error(self._address) from None
-        except RedisConnectionError as error:
-            # Nothing but the handshake was sent, so the caller's command cannot have had an effect.
-            error.may_have_executed = False
-            raise
         self._socket.settimeout(None)
         self._blocks_ms = -1
 

@@ -24,7 +24,7 @@ from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import REAP_INTERVAL_MS, WorkerCore
 from chasquimq._fast import pack_command
-from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection
 from chasquimq._net.scheduling import fire_due, run_on
 from chasquimq.errors import ChasquiError, RedisConnectionError
 
@@ -34,6 +34,8 @@ logger = logger_named("chasquimq.worker")
 
 LISTEN_MS = 5_000
 """How long one BLPOP stands; a new one follows."""
+MOVING_WAIT_MS = 250
+"""So long nobody listens after the server has said that the queue is leaving it."""
 MIN_WAIT_MS = 0.2
 """Less than that is not worth a system call; the server's clock counts whole milliseconds."""
 
@@ -44,7 +46,7 @@ class Housekeeper:
     def __init__(
         self,
         core: WorkerCore[Any],
-        connect: Callable[[], BlockingConnection],
+        connect: Callable[[], FollowingConnection],
         clock: Clock,
         report: Callable[[Exception], None],
     ) -> None:
@@ -54,8 +56,8 @@ class Housekeeper:
         self._report = report
         self._stopping = threading.Event()
         self._leads = True
-        self._connection: BlockingConnection | None = None
-        self._listener: BlockingConnection | None = None
+        self._connection: FollowingConnection | None = None
+        self._listener: FollowingConnection | None = None
         self._is_listening = False
         self._cannot_listen = False
         self._reap_at = clock.monotonic_ms() + REAP_INTERVAL_MS * random.random()  # noqa: S311 - not all at once
@@ -106,7 +108,7 @@ class Housekeeper:
         if failures == 1:
             self._report(error)
 
-    def _keep_house(self, connection: BlockingConnection) -> bool:
+    def _keep_house(self, connection: FollowingConnection) -> bool:
         """One round: renew, promote, fire, wait; False when it is time to stop."""
         promoter, scheduling = self._core.promoter, self._core.scheduling
         self._was_answered = False
@@ -152,6 +154,9 @@ class Housekeeper:
             return
         reply = listener.receive(1, LISTEN_MS)[0]
         self._is_listening = False
+        if listener.is_closed:  # the queue is on its way to another server
+            self._stopping.wait(min(wait_ms, MOVING_WAIT_MS) / 1000)
+            return
         if isinstance(reply, hiredis.ReplyError):
             # Without the right to listen (or with somebody else's key in the way) the poll has to do.
             self._report(reply_error("worker.listen", reply))
@@ -171,7 +176,7 @@ class Housekeeper:
             wake_keys.append(core.keys.scheduler_wake)
         return wake_keys
 
-    def _promote(self, connection: BlockingConnection) -> None:
+    def _promote(self, connection: FollowingConnection) -> None:
         promoter = self._core.promoter
         try:
             if promoter.is_idle:
@@ -192,7 +197,7 @@ class Housekeeper:
         if promoter.is_idle:
             run_on(connection, promoter.release(connection.profile))
 
-    def _renew(self, connection: BlockingConnection) -> None:
+    def _renew(self, connection: FollowingConnection) -> None:
         core = self._core
         due = core.book.due(self._clock.monotonic_ms())
         for start in range(0, len(due), IDS_PER_CALL):

@@ -29,6 +29,8 @@ __all__ = [
     "first_words",
     "first_words_async",
     "garbled_error",
+    "lost_at_once",
+    "noting_reader",
     "raise_tls_error",
     "shake_hands",
     "silent_error",
@@ -76,7 +78,8 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
         if tls.ciphers is not None:
             context.set_ciphers(tls.ciphers)
         if tls.certfile is not None:
-            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
+            # Without any password OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password or "")
         if tls.ca_certs is not None or tls.ca_path is not None or tls.ca_data is not None:
             context.load_verify_locations(tls.ca_certs, tls.ca_path, tls.ca_data)
         else:
@@ -86,6 +89,17 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
             f"connection: the TLS settings cannot be used: {error}. Check the ssl_* options and their files."
         ) from error
     return context
+
+
+def noting_reader() -> tuple[hiredis.Reader, list[None]]:
+    """A reader of replies, and a list that has something in it if it has read an error since the list was cleared."""
+    errors: list[None] = []
+
+    def note(text: str) -> hiredis.ReplyError:
+        errors.append(None)
+        return hiredis.ReplyError(text)
+
+    return hiredis.Reader(replyError=note), errors
 
 
 def first_words(address: Address) -> HandshakeSteps:
@@ -111,15 +125,27 @@ async def shake_hands(
     try:
         request, replies = next(steps)
         while True:
-            request, replies = steps.send(await exchange(request, replies))
+            try:
+                answers = await exchange(request, replies)
+            except RedisTimeoutError:
+                raise connect_timeout_error(address) from None
+            except RedisConnectionError as error:
+                raise lost_at_once(address, error) from error
+            request, replies = steps.send(answers)
     except StopIteration as finished:
         return cast("Handshake", finished.value)
-    except RedisTimeoutError:
-        raise connect_timeout_error(address) from None
-    except RedisConnectionError as error:
-        # Nothing but the handshake was sent, so the caller's command cannot have had an effect.
-        error.may_have_executed = False
-        raise
+
+
+def lost_at_once(address: Address, error: RedisConnectionError) -> RedisConnectionError:
+    """The error for a connection that broke in the handshake: the caller's command was not sent."""
+    doubt = ""
+    if address.tls is not None:
+        # With TLS 1.3 a client learns after its own part of the handshake that the server does not accept it.
+        asks = (
+            "another certificate than that of ssl_certfile" if address.tls.certfile else "a certificate (ssl_certfile)"
+        )
+        doubt = f" If that happens each time, the server may ask for {asks}."
+    return type(error)(f"{error} No command was sent.{doubt}")
 
 
 def _pair(credentials: Sequence[str | None]) -> tuple[str | None, str | None]:
@@ -131,7 +157,12 @@ def _pair(credentials: Sequence[str | None]) -> tuple[str | None, str | None]:
 
 def _steps(address: Address, username: str | None, password: str | None) -> HandshakeSteps:
     return handshake(
-        address.display, username=username, password=password, db=address.db, client_name=address.client_name
+        address.display,
+        username=username,
+        password=password,
+        db=address.db,
+        client_name=address.client_name,
+        role=address.role,
     )
 
 
@@ -178,5 +209,6 @@ def raise_tls_error(address: Address, error: Exception) -> NoReturn:
             "Give its authority with ssl_ca_certs, or correct host so that it is the certificate's name."
         ) from error
     raise RedisConnectionError(
-        f"Cannot set up TLS with {address.display}: {error}. Check that this port speaks TLS, and the ssl_* options."
+        f"Cannot set up TLS with {address.display}: {error}. Check that this port speaks TLS, the ssl_* options, and "
+        "whether the server asks for a certificate (ssl_certfile)."
     ) from error

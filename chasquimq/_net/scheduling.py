@@ -13,7 +13,7 @@ from chasquimq._core.clock import Clock
 from chasquimq._core.reconnect import eval_request, splice
 from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scheduling_round import scheduling_round
-from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection
 from chasquimq.errors import ChasquiError
 
 __all__ = ["fire_due", "run_on"]
@@ -21,7 +21,7 @@ __all__ = ["fire_due", "run_on"]
 T = TypeVar("T")
 
 
-def run_on(connection: BlockingConnection, call: Call[T]) -> T:
+def run_on(connection: FollowingConnection, call: Call[T]) -> T:
     """Runs one Call."""
     replies = connection.exchange(call.request, call.replies, call.blocks_ms)
     if missing := missing_scripts(call, replies):
@@ -30,7 +30,7 @@ def run_on(connection: BlockingConnection, call: Call[T]) -> T:
 
 
 def fire_due(
-    connection: BlockingConnection, scheduling: Scheduling, clock: Clock, report: Callable[[Exception], None]
+    connection: FollowingConnection, scheduling: Scheduling, clock: Clock, report: Callable[[Exception], None]
 ) -> int:
     """Fires what is due and sets when to look again; returns how many jobs were added."""
     steps = scheduling_round(scheduling, connection.profile, clock, report)

@@ -1,8 +1,9 @@
 """Runs Calls on connections of the running event loop: where the async form waits for the server.
 
-Decides which connection a Call takes and how failures are survived (with the policy of
-``_core.reconnect``). All tasks of an event loop share one connection, so that concurrent Calls become one
-pipeline. It must never use a connection of another loop or process, and it starts no task.
+Decides which connection a Call takes and how failures are survived (with the policies of ``_core.reconnect`` and
+``_core.following``). All tasks of an event loop share one connection, so that concurrent Calls become one
+pipeline. It must never use a connection of another loop or process, or one that leads where the queue is no more,
+and it starts no task.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from chasquimq._core.call import Call, Reply, missing_scripts
+from chasquimq._core.call import Call, Reply
+from chasquimq._core.location import Location
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.reconnect import connect_delay_ms, eval_request, lost_call_error, may_resend, splice
+from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend
 from chasquimq._dataclass import dataclass, field, replace
-from chasquimq._net.anyio_transport import AnyioConnection, AnyioSlot
-from chasquimq._net.asyncio_transport import AsyncioConnection
+from chasquimq._net.anyio_transport import AnyioSlot
 from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
+from chasquimq._net.following import FollowingConnection as BlockingFollowingConnection
 from chasquimq.address import Address
+from chasquimq.aio._following import FollowingConnection, RawConnection, confirm, mend, open_home, open_raw
 from chasquimq.errors import ClosedError, RedisConnectionError
 
 if TYPE_CHECKING:
@@ -35,7 +39,8 @@ __all__ = ["Client", "Connection"]
 
 T = TypeVar("T")
 
-Connection = AsyncioConnection | AnyioConnection
+Connection = FollowingConnection
+"""What ``dedicated`` gives."""
 Waiter = asyncio.Future[list[Reply]] | AnyioSlot
 
 
@@ -46,23 +51,47 @@ def _new_lock() -> asyncio.Lock | anyio.Lock:
 
 @dataclass(slots=True)
 class _Home:
-    """What belongs to one event loop: its shared connection, and the lock under which it is opened."""
+    """What belongs to one event loop: its shared connections, and the lock under which they are opened."""
 
-    connection: Connection | None = None
+    connection: RawConnection | None = None
+    asked: tuple[Address, RawConnection] | None = None
+    """While a slot moves: a connection to the node that is asked for the keys which are there already."""
+    retired: list[RawConnection] = field(default_factory=list)
+    """They lead where the queue is no more, and somebody still waits for their answers."""
     opening: asyncio.Lock | anyio.Lock = field(default_factory=_new_lock)
     failures: int = 0
     last_failure: Exception | None = None
+
+    def all(self) -> Iterator[RawConnection]:
+        if self.connection is not None:
+            yield self.connection
+        if self.asked is not None:
+            yield self.asked[1]
+        yield from self.retired
+
+    def retire(self, connection: RawConnection) -> None:
+        self.retired.append(connection)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Closes the retired connections for which nobody waits any more."""
+        for connection in self.retired:
+            if connection.is_idle:
+                connection.abort()
+        self.retired = [connection for connection in self.retired if not connection.is_closed]
 
 
 class Client:
     """One shared connection per event loop. Lazy: opens nothing before the first Call."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, key: bytes = b"") -> None:
+        """``key``: any key of the queue, whose slot is looked for in a Cluster."""
         self._address = address
+        self._location = Location(address, key, self._forget_connection)
         self._profile: ServerProfile | None = None
         self._embedded: EmbeddedServer | None = None
         self._is_closed = False
-        self._connection: Connection | None = None
+        self._connection: RawConnection | None = None
         self._homes: dict[object, _Home] = {}
 
     @property
@@ -77,15 +106,19 @@ class Client:
         """
         attempt = 1
         failure: RedisConnectionError | None = None
+        if self._location.is_watched:
+            self._check_open()
+            await confirm(self._location)
         while True:
             connection = self._connection
             if connection is None or connection.is_closed or not connection.belongs_here:
                 connection = await self._connect_for(call, failure)
             try:
                 replies = await connection.submit(call.request, call.replies, call.blocks_ms)
-                if missing := missing_scripts(call, replies):
-                    await _repeat_as_eval(connection, call, replies, missing)
+                if type(replies) is not list:
+                    await self._follow(connection, call, replies)
             except RedisConnectionError as error:
+                self._location.lost(connection.epoch)
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
@@ -93,10 +126,29 @@ class Client:
             else:
                 return call.parse(replies)
 
-    async def _connect_for(self, call: Call[Any], failure: RedisConnectionError | None) -> Connection:
+    async def _follow(self, connection: RawConnection, call: Call[Any], replies: list[Reply]) -> None:
+        """Has what was turned away answered elsewhere, or with a script's text."""
+        try:
+            await mend(
+                self._location,
+                connection.epoch,
+                call.request,
+                replies,
+                self._get,
+                call.blocks_ms,
+                eval_form=call.eval_form,
+                may_repeat=call.idempotent,
+                patience_ms=self._location.patience_ms,
+            )
+        finally:
+            home = self._homes.get(running_loop())
+            if home is not None and home.retired:
+                home.sweep()
+
+    async def _connect_for(self, call: Call[Any], failure: RedisConnectionError | None) -> RawConnection:
         """A connection to send the Call. If there is none, what became of an earlier sending is still told."""
         try:
-            return await self._connect()
+            return await self._connect(self._patience_ms)
         except RedisConnectionError as error:
             if failure is None:
                 raise
@@ -114,10 +166,17 @@ class Client:
         number = 0
         try:
             while True:
-                connection = await self._connect()
-                while len(under_way) < window and not connection.is_closed and (call := next(source, None)) is not None:
-                    waiter = connection.submit(call.request, call.replies, call.blocks_ms)
-                    under_way.append(_Sent(call, connection, waiter))
+                if self._location.is_watched:
+                    await confirm(self._location)
+                connection = await self._connect(self._patience_ms)
+                while (
+                    len(under_way) < window
+                    and not connection.is_closed
+                    # What is under way elsewhere may have to be sent again, and comes before anything new.
+                    and not (under_way and under_way[-1].connection is not connection)
+                    and (call := next(source, None)) is not None
+                ):
+                    under_way.append(_sent(call, connection))
                 if not under_way:
                     break
                 sent = under_way.popleft()
@@ -125,18 +184,24 @@ class Client:
                 number += 1
         finally:
             for sent in under_way:
-                sent.waiter.cancel()
+                if sent.waiter is not None:
+                    sent.waiter.cancel()
 
     async def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
         if self._profile is None:
-            return (await self._connect()).profile
+            return (await self._connect(self._patience_ms)).profile
         return self._profile
 
     async def dedicated(self) -> Connection:
         """A connection for one owner, for example a worker's blocking reads; the owner closes it."""
         self._check_open()
-        return await self._open()
+        return FollowingConnection(self._location, await self._open(0))
+
+    async def blocking_opener(self) -> Callable[[], BlockingFollowingConnection]:
+        """What opens connections for a thread; each call is one attempt."""
+        await self._start_embedded()
+        return lambda: BlockingFollowingConnection.open(self._location)
 
     async def close(self) -> None:
         """Closes the shared connections when the Calls under way are answered. Idempotent."""
@@ -144,86 +209,124 @@ class Client:
         homes, self._homes, self._connection = self._homes, {}, None
         try:
             for loop, home in homes.items():
-                connection, home.connection = home.connection, None
-                if connection is None or connection.pid != os.getpid():
-                    continue
-                if loop is running_loop():
-                    await connection.aclose()
-                else:
-                    connection.abort_from_elsewhere()
+                for connection in [each for each in home.all() if each.pid == os.getpid()]:
+                    if loop is running_loop():
+                        await connection.aclose()
+                    else:
+                        connection.abort_from_elsewhere()
         finally:
             embedded, self._embedded = self._embedded, None
             if embedded is not None:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(embedded.release)
 
-    async def _connect(self) -> Connection:
+    @property
+    def _patience_ms(self) -> int:
+        """How long a connection is tried for where the server may be looked for."""
+        return self._location.patience_ms if self._location.may_move else 0
+
+    async def _connect(self, patience_ms: int) -> RawConnection:
         """The running loop's shared connection; opened once, however many tasks ask at the same time."""
-        self._check_open()
-        loop = running_loop()
-        home = self._homes.get(loop)
-        if home is None:
-            self._forget_ended_loops()
-            home = self._homes[loop] = _Home()
+        home = self._home()
         failures = home.failures
         async with home.opening:
             self._check_open()
             connection = home.connection
+            if connection is not None and not connection.is_closed and connection.epoch != self._location.epoch:
+                home.connection = None
+                home.retire(connection)
+                connection = self._arrived(home)
             if connection is None or connection.is_closed or connection.pid != os.getpid():
                 if home.failures != failures and home.last_failure is not None:
                     # Whoever asked while an attempt failed shares its failure: a queue of waiters that each
                     # try in vain would keep the last one waiting for minutes.
                     raise _again(home.last_failure)
                 try:
-                    connection = home.connection = await self._open()
+                    connection = home.connection = await self._open(patience_ms)
                 except RedisConnectionError as error:
                     home.failures += 1
                     home.last_failure = error
                     raise
-        self._connection = connection
+            self._connection = connection
         return connection
 
-    async def _open(self) -> Connection:
-        address = await self.reachable_address()
-        attempt = 1
+    def _arrived(self, home: _Home) -> RawConnection | None:
+        """The connection to the node that was asked, if the queue is there now."""
+        if home.asked is None or home.asked[0] != self._location.home or home.asked[1].is_closed:
+            return None
+        home.connection, home.asked = home.asked[1], None
+        home.connection.epoch = self._location.epoch
+        return home.connection
+
+    async def _get(self, address: Address | None) -> RawConnection:
+        """The shared connection to where the queue is, or to the node that is asked; one attempt to open it."""
+        if address is None:
+            return await self._connect(0)
+        home = self._home()
+        async with home.opening:
+            self._check_open()
+            if home.asked is None or home.asked[0] != address or home.asked[1].is_closed:
+                if home.asked is not None:
+                    home.retire(home.asked[1])
+                    home.asked = None
+                home.asked = (address, await open_raw(address, self._location.epoch))
+            return home.asked[1]
+
+    def _home(self) -> _Home:
+        self._check_open()
+        loop = running_loop()
+        home = self._homes.get(loop)
+        if home is None:
+            self._forget_ended_loops()
+            home = self._homes[loop] = _Home()
+        return home
+
+    def _forget_connection(self) -> None:
+        """The queue has moved: whoever runs a Call next looks where to. Called from any thread."""
+        self._connection = None
+
+    async def _open(self, patience_ms: int) -> RawConnection:
+        """A new connection; where the server is looked for, it is looked for until the patience is over."""
+        await self._start_embedded()
+        attempt, began = 1, time.monotonic()
         while True:
             try:
-                connection: Connection
-                if is_asyncio():
-                    connection = await AsyncioConnection.open(address)
-                else:
-                    connection = await AnyioConnection.open(address)
+                connection = await open_home(self._location)
             except RedisConnectionError as error:
-                delay_ms = connect_delay_ms(attempt, error, random.random())  # noqa: S311  jitter, not a secret
+                left_ms = patience_ms - (time.monotonic() - began) * 1000
+                delay_ms = connect_delay_ms(attempt, error, random.random(), left_ms)  # noqa: S311  jitter, not a secret
                 if delay_ms is None:
                     raise
                 await anyio.sleep(delay_ms / 1000)
+                self._check_open()
                 attempt += 1
             else:
                 self._profile = connection.profile
                 return connection
 
-    async def reachable_address(self) -> Address:
-        if not self._address.embedded:
-            return self._address
-        if self._embedded is None:
-            from chasquimq import embedded  # noqa: PLC0415  only who embeds a server pays for its imports
+    async def _start_embedded(self) -> None:
+        if not self._address.embedded or self._embedded is not None:
+            return
+        from chasquimq import embedded  # noqa: PLC0415  only who embeds a server pays for its imports
 
-            acquired = await anyio.to_thread.run_sync(embedded.acquire, self._address.embedded_directory)
-            if self._embedded is None:
-                self._embedded = acquired
-            else:
-                acquired.release()
-        return replace(self._address, unix_socket_path=self._embedded.socket_path)
+        acquired = await anyio.to_thread.run_sync(embedded.acquire, self._address.embedded_directory)
+        if self._embedded is None:
+            self._embedded = acquired
+            self._location.place(replace(self._address, unix_socket_path=str(acquired.socket_path)))
+        else:
+            acquired.release()
 
     async def _answer(self, sent: _Sent[T], number: int) -> T:
         """The result of a Call of a stream; it is sent again if its connection broke and that is safe."""
         call = sent.call
+        if sent.waiter is None:
+            return await self.run(call)
         try:
             replies = await sent.waiter
-            if missing := missing_scripts(call, replies):
-                await _repeat_as_eval(sent.connection, call, replies, missing)
+            if type(replies) is not list:
+                await self._follow(sent.connection, call, replies)
         except RedisConnectionError as error:
+            self._location.lost(sent.connection.epoch)
             if not may_resend(call, error, 1):
                 raise lost_call_error(call, error, f" (number {number} of the stream)") from error
         else:
@@ -236,8 +339,8 @@ class Client:
             connection = home.connection
             if has_ended(loop) or (connection is not None and connection.pid != os.getpid()):
                 self._homes.pop(loop, None)
-                if connection is not None:
-                    connection.abort_from_elsewhere()
+                for each in home.all():
+                    each.abort_from_elsewhere()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -249,19 +352,16 @@ class _Sent(Generic[T]):
     """A Call of a stream that is under way."""
 
     call: Call[T]
-    connection: Connection
-    waiter: Waiter
+    connection: RawConnection
+    waiter: Waiter | None
+    """None: the connection turned out to be closed, so that nothing was sent."""
 
 
-async def _repeat_as_eval(
-    connection: Connection, call: Call[Any], replies: list[Reply], missing: Sequence[int]
-) -> None:
+def _sent(call: Call[T], connection: RawConnection) -> _Sent[T]:
     try:
-        splice(replies, missing, await connection.submit(eval_request(call, missing), len(missing)))
-    except RedisConnectionError as error:
-        # Whatever became of the repeated commands, the Call's other ones were executed before.
-        error.may_have_executed = True
-        raise
+        return _Sent(call, connection, connection.submit(call.request, call.replies, call.blocks_ms))
+    except RedisConnectionError:
+        return _Sent(call, connection, None)
 
 
 def _again(error: Exception) -> Exception:

@@ -33,7 +33,6 @@ from chasquimq._core.reconnect import splice, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import is_coroutine_function
 from chasquimq._fast import Entry, pack_command
-from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.event_loop import protect_from_interrupts
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq.aio._calls import run_on
@@ -125,8 +124,8 @@ class Engine:
         """Connects. Raises when the server cannot be used."""
         protect_from_interrupts(Engine.main, Engine._read, Engine._ack, Engine._consume, Listening.run)
         await self._client.run(self._core.reading.create_group(await self._client.profile()))
-        address = await self._client.reachable_address()
-        self._housekeeper = Housekeeper(self._core, lambda: BlockingConnection.open(address), self._clock, self._report)
+        connect = await self._client.blocking_opener()
+        self._housekeeper = Housekeeper(self._core, connect, self._clock, self._report)
 
     async def main(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Runs all tasks until ``finish``."""
@@ -162,7 +161,7 @@ class Engine:
                         connection = self._reader_connection = await self._client.dedicated()
                         try:
                             await run_on(connection, self._core.reading.create_group(connection.profile))
-                            connection.read_with(self._core.reading.reader())
+                            connection.read_with(self._core.reading.reader)
                             while await self._read_from(connection):
                                 if failures:
                                     logger.warning("connected again; reading goes on")

@@ -75,7 +75,7 @@ class Producer:
         )
         options = merge(ProducerOpts, opts, given)
         self._keys = QueueKeys(queue_name)
-        self._client = Client(resolve_address(options.connection))
+        self._client = Client(resolve_address(options.connection), self._keys.stream)
         self._producer_id = unique_name()
         self._producing = OpaqueProducing(
             self._keys,

@@ -81,7 +81,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         )
         options = merge(QueueOptions, opts, given)
         self._keys = QueueKeys(name)
-        self._client = Client(resolve_address(options.connection))
+        self._client = Client(resolve_address(options.connection), self._keys.stream)
         self._producing = Producing(
             self._keys, producer_settings(options), now_ms=SystemClock.wall_ms, producer_id=mint_ulid()
         )

@@ -71,8 +71,9 @@ class QueueEvents(EventsFace):
         options = merge(QueueEventsOptions, opts, given)
         super().__init__(name)
         self._autorun = flag("autorun", options.autorun, default=True)
-        self._subscription = Subscription(QueueKeys(name), options)
-        self._client = Client(resolve_address(options.connection))
+        keys = QueueKeys(name)
+        self._subscription = Subscription(keys, options)
+        self._client = Client(resolve_address(options.connection), keys.stream)
         self._reading: anyio.Lock | None = None
         self._connection: Connection | None = None
         self._failures = 0

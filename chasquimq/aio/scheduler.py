@@ -65,7 +65,7 @@ class Scheduler(SchedulerFace):
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
         super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
-        self._client = Client(resolve_address(options.connection))
+        self._client = Client(resolve_address(options.connection), self._keys.stream)
         self._loop: Any = None
         self._has_started = False
         self._changed: anyio.Event | None = None

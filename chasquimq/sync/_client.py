@@ -1,9 +1,9 @@
 """Runs Calls on blocking connections: where the synchronous form waits for the server.
 
-Decides which connection a Call takes and how failures are survived (with the policy of
-``_core.reconnect``). It may be shared by threads: each Call has a connection of its own while it runs. It
+Decides which connection a Call takes and how failures are survived (with the policies of ``_core.reconnect`` and
+``_core.following``). It may be shared by threads: each Call has a connection of its own while it runs. It
 must never give a connection back to the pool after an exchange that did not end, and never use one that
-another process opened. It starts no thread.
+another process opened, or that leads where the queue is no more. It starts no thread.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from chasquimq._core.call import Call, Reply, missing_scripts
+from chasquimq._core.call import Call, Reply
+from chasquimq._core.location import Location
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.reconnect import connect_delay_ms, eval_request, lost_call_error, may_resend, splice
+from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend
 from chasquimq._dataclass import dataclass, replace
 from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection, Journey, confirm, open_home
 from chasquimq.address import Address
 from chasquimq.errors import ClosedError, RedisConnectionError
 
@@ -37,10 +39,12 @@ IDLE_CHECK_SECONDS = 0.1
 
 
 class Client:
-    """A pool of blocking connections to one server. Lazy: opens nothing before the first Call."""
+    """A pool of blocking connections to the server of one queue. Lazy: opens nothing before the first Call."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, key: bytes = b"") -> None:
+        """``key``: any key of the queue, whose slot is looked for in a Cluster."""
         self._address = address
+        self._location = Location(address, key, self._close_idle)
         self._profile: ServerProfile | None = None
         self._embedded: EmbeddedServer | None = None
         self._embedding = threading.Lock()
@@ -64,9 +68,10 @@ class Client:
         while True:
             try:
                 replies = connection.exchange(call.request, call.replies, call.blocks_ms)
-                if missing := missing_scripts(call, replies):
-                    _repeat_as_eval(connection, call, replies, missing)
+                if type(replies) is not list:
+                    connection = self._follow(connection, call, replies)
             except RedisConnectionError as error:
+                self._location.lost(connection.epoch)
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
@@ -74,6 +79,25 @@ class Client:
             else:
                 self._give_back(connection)
                 return call.parse(replies)
+
+    def _follow(self, connection: BlockingConnection, call: Call[Any], replies: list[Reply]) -> BlockingConnection:
+        """Has what was turned away answered elsewhere, or with a script's text; the connection to go on with."""
+        journey = Journey(self._location, connection, self._take_at_once, time.sleep)
+        try:
+            journey.mend(
+                call.request,
+                replies,
+                call.blocks_ms,
+                eval_form=call.eval_form,
+                may_repeat=call.idempotent,
+                patience_ms=self._location.patience_ms,
+            )
+        except BaseException:
+            journey.home.close()
+            raise
+        finally:
+            journey.forget_asked()
+        return journey.home
 
     def _take_again(self, call: Call[Any], failure: RedisConnectionError) -> BlockingConnection:
         """A connection to send the Call again. If there is none, what became of the first sending is still told."""
@@ -96,13 +120,19 @@ class Client:
         try:
             while True:
                 try:
-                    while len(under_way) < window and (call := next(source, None)) is not None:
+                    if self._location.is_watched:
+                        confirm(self._location)
+                    if not under_way and connection.epoch != self._location.epoch:
+                        connection.close()
+                        connection = self._take(after_failure=True)
+                    while self._may_send(under_way, window, connection) and (call := next(source, None)) is not None:
                         under_way.append(_Sent(call))
                         connection.send(call.request)
                     if not under_way:
                         break
-                    replies = _first_answer(connection, under_way)
+                    replies, connection = self._first_answer(connection, under_way)
                 except RedisConnectionError as error:
+                    self._location.lost(connection.epoch)
                     yield from self._rescue(under_way, error, done)
                     done += len(under_way)
                     under_way.clear()
@@ -116,6 +146,13 @@ class Client:
             else:
                 self._give_back(connection)
 
+    def _may_send(self, under_way: deque[_Sent[Any]], window: int, connection: BlockingConnection) -> bool:
+        """Whether the next Call of a stream may go out: not before others that may have to be sent again elsewhere."""
+        if not under_way:
+            return True
+        is_in_order = under_way[-1].replies is None and connection.epoch == self._location.epoch
+        return is_in_order and len(under_way) < window
+
     def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
         if self._profile is None:
@@ -123,10 +160,10 @@ class Client:
         assert self._profile is not None  # noqa: S101  set by every connection that was opened
         return self._profile
 
-    def dedicated(self) -> BlockingConnection:
+    def dedicated(self) -> FollowingConnection:
         """A connection for one owner, for example a worker's blocking reads; the owner closes it."""
         self._check_open()
-        return self._open()
+        return FollowingConnection(self._location, self._open(0))
 
     def close(self) -> None:
         """Closes the idle connections now and the busy ones when their Calls end. Idempotent."""
@@ -137,20 +174,28 @@ class Client:
         if embedded is not None:
             embedded.release()
 
-    def _take(self, *, after_failure: bool = False) -> BlockingConnection:
-        """A connection that is ours and, as far as can be seen, alive."""
+    def _take(self, *, after_failure: bool = False, is_patient: bool = True) -> BlockingConnection:
+        """A connection that is ours and, as far as can be seen, alive. Without patience it is opened in one attempt."""
         self._check_open()
-        pid = os.getpid()
+        location = self._location
+        if location.is_watched:
+            confirm(location)
+        pid, epoch = os.getpid(), location.epoch
         while True:
             try:
                 connection, idle_since = self._idle.pop()
             except IndexError:
-                return self._open()
+                if not is_patient:
+                    return self._noted(open_home(location))
+                return self._open(location.patience_ms if location.may_move else 0)
             rested = after_failure or time.monotonic() - idle_since > IDLE_CHECK_SECONDS
-            if connection.pid == pid and not (rested and connection.is_stale()):
+            if connection.pid == pid and connection.epoch == epoch and not (rested and connection.is_stale()):
                 return connection
             # Closing sends nothing: a socket that came through a fork still belongs to the parent.
             connection.close()
+
+    def _take_at_once(self) -> BlockingConnection:
+        return self._take(after_failure=True, is_patient=False)
 
     def _give_back(self, connection: BlockingConnection) -> None:
         if not connection.is_closed:
@@ -163,42 +208,63 @@ class Client:
             with suppress(IndexError):
                 self._idle.pop()[0].close()
 
-    def _open(self) -> BlockingConnection:
-        address = self._reachable_address()
-        attempt = 1
+    def _open(self, patience_ms: int) -> BlockingConnection:
+        """A new connection; where the server is looked for, it is looked for until the patience is over."""
+        self._start_embedded()
+        attempt, began = 1, time.monotonic()
         while True:
             try:
-                connection = BlockingConnection.open(address)
+                return self._noted(open_home(self._location))
             except RedisConnectionError as error:
-                delay_ms = connect_delay_ms(attempt, error, random.random())  # noqa: S311  jitter, not a secret
+                left_ms = patience_ms - (time.monotonic() - began) * 1000
+                delay_ms = connect_delay_ms(attempt, error, random.random(), left_ms)  # noqa: S311  jitter, not a secret
                 if delay_ms is None:
                     raise
                 time.sleep(delay_ms / 1000)
+                self._check_open()
                 attempt += 1
-            else:
-                self._profile = connection.profile
-                return connection
 
-    def _reachable_address(self) -> Address:
+    def _noted(self, connection: BlockingConnection) -> BlockingConnection:
+        self._profile = connection.profile
+        return connection
+
+    def _start_embedded(self) -> None:
         if not self._address.embedded:
-            return self._address
+            return
         with self._embedding:
             if self._embedded is None:
                 from chasquimq import embedded  # noqa: PLC0415  only who embeds a server pays for its imports
 
                 self._embedded = embedded.acquire(self._address.embedded_directory)
-            return replace(self._address, unix_socket_path=str(self._embedded.socket_path))
+                self._location.place(replace(self._address, unix_socket_path=str(self._embedded.socket_path)))
 
     def _rescue(self, lost: Iterable[_Sent[T]], error: RedisConnectionError, done: int) -> Iterator[T]:
         """The results of the Calls of a stream whose connection broke, each sent again if that is safe."""
         for number, sent in enumerate(lost, done):
             call, replies = sent.call, sent.replies
-            if replies is not None and not missing_scripts(call, replies):
+            if replies is not None:
+                if type(replies) is not list:
+                    self._give_back(self._follow(self._take(), call, replies))
                 yield call.parse(replies)
             elif may_resend(call, error, 1):
                 yield self.run(call)
             else:
                 raise lost_call_error(call, error, f" (number {number} of the stream)") from error
+
+    def _first_answer(
+        self, connection: BlockingConnection, under_way: deque[_Sent[Any]]
+    ) -> tuple[list[Reply], BlockingConnection]:
+        """The answer to the first Call under way, and the connection to go on with."""
+        first = under_way[0]
+        if first.replies is None:
+            first.replies = connection.receive(first.call.replies, first.call.blocks_ms)
+        if type(first.replies) is not list:
+            # The answers to what was sent behind it come first on the wire.
+            for sent in under_way:
+                if sent.replies is None:
+                    sent.replies = connection.receive(sent.call.replies, sent.call.blocks_ms)
+            connection = self._follow(connection, first.call, first.replies)
+        return first.replies, connection
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -211,27 +277,3 @@ class _Sent(Generic[T]):
 
     call: Call[T]
     replies: list[Reply] | None = None
-
-
-def _first_answer(connection: BlockingConnection, under_way: deque[_Sent[Any]]) -> list[Reply]:
-    first = under_way[0]
-    if first.replies is None:
-        first.replies = connection.receive(first.call.replies, first.call.blocks_ms)
-    if missing := missing_scripts(first.call, first.replies):
-        # The answers to what was sent behind it come first on the wire.
-        for sent in under_way:
-            if sent.replies is None:
-                sent.replies = connection.receive(sent.call.replies, sent.call.blocks_ms)
-        _repeat_as_eval(connection, first.call, first.replies, missing)
-    return first.replies
-
-
-def _repeat_as_eval(
-    connection: BlockingConnection, call: Call[Any], replies: list[Reply], missing: Sequence[int]
-) -> None:
-    try:
-        splice(replies, missing, connection.exchange(eval_request(call, missing), len(missing)))
-    except RedisConnectionError as error:
-        # Whatever became of the repeated commands, the Call's other ones were executed before.
-        error.may_have_executed = True
-        raise

@@ -28,7 +28,7 @@ from chasquimq._core.pipeline import Pipeline
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import Entry, pack_command
-from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq._net.parking import Parking
 from chasquimq._net.scheduling import run_on
@@ -67,7 +67,7 @@ class Engine:
         self._own = threading.local()
 
         self._reader: threading.Thread | None = None
-        self._reader_connection: BlockingConnection | None = None
+        self._reader_connection: FollowingConnection | None = None
         self._reading_ends = threading.Event()
         self._room = Parking()
 
@@ -121,7 +121,7 @@ class Engine:
                 with contextlib.closing(self._client.dedicated()) as connection:
                     self._reader_connection = connection
                     run_on(connection, self._core.reading.create_group(connection.profile))
-                    connection.read_with(self._core.reading.reader())
+                    connection.read_with(self._core.reading.reader)
                     while self._read_from(connection):
                         if failures:
                             logger.warning("connected again; reading goes on")
@@ -134,7 +134,7 @@ class Engine:
                     self._report(error)
                 self._reading_ends.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
 
-    def _read_from(self, connection: BlockingConnection) -> bool:
+    def _read_from(self, connection: FollowingConnection) -> bool:
         """One read, when there is room for one; False when reading ends."""
         core, profile = self._core, connection.profile
         while not (count := core.wanted()):
@@ -218,7 +218,7 @@ class Engine:
     # -- acker -----------------------------------------------------------------------------------------------------
 
     def _ack(self) -> None:
-        connection: BlockingConnection | None = None
+        connection: FollowingConnection | None = None
         settlement = self._core.settlement
         failures = 0
         try:
@@ -244,7 +244,7 @@ class Engine:
             if connection is not None:
                 connection.close()
 
-    def _write_batch(self, connection: BlockingConnection) -> bool:
+    def _write_batch(self, connection: FollowingConnection) -> bool:
         """Writes what has gathered; True when the server refused a part of it."""
         taken = self._core.take_batch(connection.profile)
         if taken is None:

@@ -17,7 +17,7 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription
-from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection
 from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError
@@ -68,11 +68,12 @@ class QueueEvents(EventsFace):
         options = merge(QueueEventsOptions, opts, given)
         super().__init__(name)
         self._autorun = flag("autorun", options.autorun, default=True)
-        self._subscription = Subscription(QueueKeys(name), options)
-        self._client = Client(resolve_address(options.connection))
+        keys = QueueKeys(name)
+        self._subscription = Subscription(keys, options)
+        self._client = Client(resolve_address(options.connection), keys.stream)
         self._closing = threading.Event()
         self._reading = threading.Lock()
-        self._connection: BlockingConnection | None = None
+        self._connection: FollowingConnection | None = None
         self._failures = 0
         self._background: threading.Thread | None = None
         self._feed = Feed()
@@ -169,7 +170,7 @@ class QueueEvents(EventsFace):
                 if self._is_closed and self._connection is not None:
                     self._connection.close()
 
-    def _read_from(self, connection: BlockingConnection) -> None:
+    def _read_from(self, connection: FollowingConnection) -> None:
         found = run_on(connection, self._subscription.read())
         check = self._subscription.check(found)
         try:

@@ -19,8 +19,8 @@ from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
 from chasquimq._fast import pack_command
-from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.clock import SystemClock
+from chasquimq._net.following import FollowingConnection
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, NotSupportedError
@@ -32,6 +32,9 @@ from chasquimq.times import Duration
 __all__ = ["Scheduler"]
 
 logger = logger_named("chasquimq.scheduler")
+
+MOVING_WAIT_MS = 250
+"""So long nobody listens after the server has said that the queue is leaving it."""
 
 
 class Scheduler(SchedulerFace):
@@ -60,8 +63,8 @@ class Scheduler(SchedulerFace):
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
         super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
-        self._client = Client(resolve_address(options.connection))
-        self._listener: BlockingConnection | None = None
+        self._client = Client(resolve_address(options.connection), self._keys.stream)
+        self._listener: FollowingConnection | None = None
         self._is_listening = False
         self._guard = threading.Lock()
         self._has_started = False
@@ -146,6 +149,8 @@ class Scheduler(SchedulerFace):
             self._is_listening = False
             if isinstance(reply, list):
                 self._scheduling.wake()
+            elif listener.is_closed:  # the queue is on its way to another server
+                self._rest(min(wait_ms, MOVING_WAIT_MS))
 
     def _rest(self, wait_ms: float) -> None:
         with contextlib.suppress(queue.Empty):

@@ -140,7 +140,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         super().__init__(queue_name)
         self._settings = worker_settings(options, f"c-{unique_name()}")
         self._processor = processor
-        self._client = Client(resolve_address(options.connection))
+        self._client = Client(resolve_address(options.connection), QueueKeys(queue_name).stream)
         self._clock = SystemClock()
         self._core = self._make_core()
         self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._progressed)

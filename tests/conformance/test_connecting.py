@@ -73,8 +73,8 @@ async def test_without_a_connection_the_environment_says_it(world: World, monkey
     [
         ("localhost:6379", InvalidOptionError),
         ("http://localhost", InvalidOptionError),
-        ("redis+sentinel://localhost", NotSupportedError),
-        ("redis+cluster://localhost", NotSupportedError),
+        ("redis+sentinel://localhost", InvalidOptionError),
+        ("redis+cluster://localhost/3", InvalidOptionError),
         (7, TypeError),
         ({"port": "many"}, ValueError),
     ],

@@ -16,6 +16,7 @@ from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_transport import AnyioConnection
 from chasquimq._net.asyncio_transport import AsyncioConnection
 from chasquimq._net.blocking import BlockingConnection
+from chasquimq._net.following import FollowingConnection
 from chasquimq.address import Address
 from chasquimq.aio._client import Client as AsyncClient
 from chasquimq.sync._client import Client as SyncClient
@@ -33,7 +34,7 @@ def run_without_a_loop(function: Callable[..., Awaitable[Any]], *arguments: Any)
 class SyncConnection:
     """A blocking connection with the asynchronous face."""
 
-    def __init__(self, connection: BlockingConnection) -> None:
+    def __init__(self, connection: BlockingConnection | FollowingConnection) -> None:
         self.it = connection
 
     @classmethod
@@ -53,8 +54,8 @@ class SyncConnection:
 class SyncClientAsAsync:
     """The synchronous client with the asynchronous face."""
 
-    def __init__(self, address: Address) -> None:
-        self.it = SyncClient(address)
+    def __init__(self, address: Address, key: bytes = b"") -> None:
+        self.it = SyncClient(address, key)
 
     @property
     def is_closed(self) -> bool:

@@ -59,17 +59,19 @@ class RedisServer:
         tls: TLSFiles | None = None,
         requirepass: str | None = None,
         aclfile: Path | None = None,
+        sentinel: bool = False,
         config: Mapping[str, str] | Sequence[str] = (),
     ) -> None:
         """`config` holds further settings, by name, or as lines of a configuration file. With `tls`, the port
-        speaks TLS and the unix socket stays plain."""
+        speaks TLS and the unix socket stays plain. With `sentinel`, the program watches other servers."""
         self.binary = ensure(binary) if isinstance(binary, str) else binary
         self.folder = Path(tempfile.mkdtemp(prefix="chasquimq-test-"))
         self.log = self.folder / "server.log"
-        self.port = _free_port() if port else None
+        self.port = free_port() if port else None
         self.socket_path = str(self.folder / "redis.sock") if unix_socket else None
         self.password = requirepass
         self.tls = tls
+        self._mode = ["--sentinel"] if sentinel else []
         self._process: subprocess.Popen[bytes] | None = None
         self._client: redis.Redis | None = None
         self._clients: list[redis.Redis] = []
@@ -161,7 +163,7 @@ class RedisServer:
             raise RuntimeError("the server runs already")
         self._process = _spawner.submit(
             subprocess.Popen,
-            [*_with_this_process(), *self.binary.command, str(self._configuration)],
+            [*_with_this_process(), *self.binary.command, str(self._configuration), *self._mode],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -257,7 +259,7 @@ def _with_this_process() -> list[str]:
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

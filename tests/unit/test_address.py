@@ -10,7 +10,7 @@ import redis
 import redis.asyncio
 
 from chasquimq.address import Address, ConnectionOptions, Tls, resolve_address
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 
 SECRET = "s3cret/p@ss:word#1"
 QUOTED = "s3cret%2Fp%40ss%3Aword%231"
@@ -110,19 +110,9 @@ def test_redis_py_clients() -> None:
     assert resolve_address(redis.Redis(socket_timeout=None)).socket_timeout_ms == 10_000
 
 
-def test_a_sentinel_client() -> None:
-    from redis.sentinel import Sentinel
-
-    with pytest.raises(NotSupportedError, match="Sentinel"):
-        resolve_address(Sentinel([("h", 1)]).master_for("mine"))
-
-
 @pytest.mark.parametrize(
     ("connection", "kind", "match"),
     [
-        ("redis+sentinel://h/mine", NotSupportedError, "primary"),
-        ("redis+cluster://h", NotSupportedError, "slot"),
-        ({"url": "redis+sentinel://h"}, NotSupportedError, "primary"),
         ("localhost", InvalidOptionError, "redis://"),
         ("localhost:6379", InvalidOptionError, "redis://"),
         ("http://h", InvalidOptionError, "scheme"),

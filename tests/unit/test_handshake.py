@@ -161,6 +161,50 @@ def test_an_old_server() -> None:
         steps.send([[b"server", b"redis", b"version", b"6.0.16"], [None] * 4])
 
 
+# --- the server's part ------------------------------------------------------------------------------------
+
+PRIMARY = [b"master", 3, []]
+REPLICA = [b"slave", b"10.0.0.1", 6379, b"connected", 3]
+
+
+def test_a_primary_is_asked_whether_it_is_one() -> None:
+    steps = begin(role="primary", db=3)
+    request, _ = next(steps)
+    assert words(request) == [["HELLO", "2"], ["SELECT", "3"], ["ROLE"], PROBE]
+    assert conclude(steps, [HELLO, b"OK", PRIMARY, KNOWN]).client_id == 42
+
+
+def test_a_replica_is_not_used_as_a_primary() -> None:
+    steps = begin(role="primary")
+    next(steps)
+    with pytest.raises(RedisConnectionError, match="is a replica now") as caught:
+        steps.send([HELLO, REPLICA, KNOWN])
+    assert not caught.value.may_have_executed
+
+
+def test_without_hello_a_replica_is_not_used_either() -> None:
+    steps = begin(role="primary", password="p", db=3, client_name="me")
+    next(steps)
+    request, _ = steps.send([ReplyError("ERR unknown command 'HELLO'"), *[ReplyError("NOAUTH")] * 3])
+    assert [command[0] for command in words(request)] == [
+        "AUTH", "SELECT", "ROLE", "CLIENT", "CLIENT", "INFO", "COMMAND",
+    ]  # fmt: skip
+    with pytest.raises(RedisConnectionError, match="is a replica now"):
+        steps.send([b"OK", b"OK", REPLICA, b"OK", 9, INFO, [None] * 4])
+
+
+def test_a_server_that_may_not_be_asked_for_its_part_is_believed() -> None:
+    steps = begin(role="primary")
+    next(steps)
+    assert conclude(steps, [HELLO, ReplyError("NOPERM no permissions to run the 'role' command"), KNOWN]).client_id
+
+
+def test_a_sentinel_may_be_of_any_version() -> None:
+    steps = begin(role="sentinel")
+    assert words(next(steps)[0]) == [["HELLO", "2"], PROBE]
+    assert conclude(steps, [[b"server", b"redis", b"version", b"6.2.0", b"mode", b"sentinel", b"id", 7], []]).client_id
+
+
 def test_odd_answers_make_the_fallback() -> None:
     steps = begin()
     next(steps)

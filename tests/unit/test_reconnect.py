@@ -34,6 +34,15 @@ def test_what_waiting_does_not_mend_is_tried_once(error: RedisConnectionError) -
     assert connect_delay_ms(1, error, 0.5) is None
 
 
+def test_where_another_server_may_take_over_it_goes_on() -> None:
+    timeout = RedisTimeoutError("x")
+    assert [connect_delay_ms(attempt, UNSENT, 0.0, 1.0) for attempt in (2, 3, 8, 50)] == [100.0, 150.0, 400.0, 400.0]
+    assert connect_delay_ms(3, timeout, 0.0, 1.0) == 150.0
+    assert connect_delay_ms(3, timeout, 0.0, 0.0) is None
+    assert connect_delay_ms(3, UNSENT, 0.0, -1.0) is None
+    assert connect_delay_ms(1, AuthenticationError("x"), 0.0, 1_000.0) is None
+
+
 def test_a_worker_never_gives_up() -> None:
     assert [worker_delay_ms(attempt, 1.0) for attempt in range(1, 9)] == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
     assert [worker_delay_ms(attempt, 0.0) for attempt in (1, 10_000)] == [50, 2500]
