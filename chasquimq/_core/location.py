@@ -227,11 +227,16 @@ class Location:
             if isinstance(told, hiredis.ReplyError):
                 if str(told).startswith("NOPERM"):
                     return to  # whoever may not ask is told by MOVED
-                raise ServerReplyError(
-                    f"{to.display} is asked as a node of a Cluster and says: {told}. "
-                    "If it is a lone server, connect with redis:// instead of redis+cluster://.",
-                    code=str(told).partition(" ")[0],
-                )
+                if self.given.startup_nodes and "cluster support disabled" in str(told):
+                    raise ServerReplyError(
+                        f"{to.display} is not a node of a Cluster ({told}). Nothing was written. "
+                        "If it is a lone server, connect with redis:// instead of redis+cluster://.",
+                        code=str(told).partition(" ")[0],
+                    )
+            if not isinstance(told, list):
+                failures.append(f"{node_text(node)} says {told}")
+                self._ask_last(node)
+                continue
             owner = self._owner(told, slot, node)
             if owner is not None:
                 return self.address_of(owner)

@@ -281,6 +281,22 @@ def test_a_lone_server_is_no_cluster() -> None:
     assert "redis://" in str(failure)
 
 
+def test_a_node_that_does_not_answer_the_question_is_passed_over() -> None:
+    location = located(CLUSTER_URL)
+    found, asked = run(location.find(), {"a": error("LOADING wait"), "b": slots((0, 16_383, [(b"b", 2)]))})
+    assert [address.host for address in asked] == ["a", "b"]
+    assert found.host == "b"
+
+
+def test_a_plain_address_that_was_sent_away_once_takes_no_for_an_answer() -> None:
+    location = located("redis://a:1")
+    location.moved(("b", 2), 0)
+    location.lost(1)
+    no = error("ERR This instance has cluster support disabled")
+    failure, _ = run(location.find(), {"a": no, "b": no})
+    assert type(failure) is RedisConnectionError
+
+
 def test_patience_is_for_those_that_may_find_another_server() -> None:
     assert located("redis+cluster://a?failover_timeout_ms=7000").patience_ms == 7_000
     assert located(SENTINEL_URL).patience_ms == 10_000
