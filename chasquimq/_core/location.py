@@ -74,6 +74,8 @@ class Location:
         self.home: Address | None = given if is_found else None
         """Where connections are opened; None: it has to be found."""
         self._last = self.home
+        self._guide: Node | None = None
+        """Who has told where ``home`` is."""
         self.is_watched = sentinels is not None
         """Whether sentinels are to be asked now and then."""
         self._ask_at = 0.0
@@ -102,10 +104,10 @@ class Location:
         if epoch != self.epoch or not self.may_move:
             return
         self.home = None
+        if self._guide is not None:
+            self._ask_last(self._guide)  # who has named a server that is none may not know better
         if self._is_cluster and self._last is not None:
             self._ask_last((self._last.host, self._last.port))
-        elif self._nodes:
-            self._ask_last(self._nodes[0])  # this sentinel has told where there is no primary
 
     def refused(self, epoch: int) -> None:
         """The server has said that it does not serve the queue: no connection to it is of use."""
@@ -188,6 +190,7 @@ class Location:
             told = replies[0]
             if isinstance(told, list) and len(told) == 2:
                 self._nodes = [node, *(other for other in self._nodes if other != node)]
+                self._guide = node
                 return self.address_of((told[0].decode(), int(told[1])))
             what = f"says {told}" if isinstance(told, hiredis.ReplyError) else "knows no service of this name"
             failures.append(f"{node_text(node)} {what}")
@@ -221,35 +224,42 @@ class Location:
                 replies = yield Question(question, pack_command([b"CLUSTER", b"SLOTS"]))
             except ChasquiError as error:
                 failures.append(error)
-                self._ask_last(node)
-                continue
-            told = replies[0]
-            if isinstance(told, hiredis.ReplyError):
-                if str(told).startswith("NOPERM"):
-                    return to  # whoever may not ask is told by MOVED
-                raise ServerReplyError(
-                    f"{to.display} is asked as a node of a Cluster and says: {told}. "
-                    "If it is a lone server, connect with redis:// instead of redis+cluster://.",
-                    code=str(told).partition(" ")[0],
-                )
-            owner = self._owner(told, slot, node)
-            if owner is not None:
-                return self.address_of(owner)
-            failures.append(f"{node_text(node)} knows no node that serves slot {slot}")
+            else:
+                owner = self._owner(replies[0], slot, to)
+                if not isinstance(owner, str):
+                    self._guide = node
+                    return self.address_of(owner)
+                failures.append(owner)
             self._ask_last(node)
         raise self._nobody_knows(f"the node that serves slot {slot}", failures)
 
-    def _owner(self, told: Sequence[Reply], slot: int, asked: Node) -> Node | None:
-        """The primary of the slot in an answer to CLUSTER SLOTS; all servers in it can be asked the next time."""
+    def _owner(self, told: Reply, slot: int, asked: Address) -> Node | str:
+        """The primary of the slot in an answer to CLUSTER SLOTS, or why there is none.
+
+        All servers in it can be asked the next time.
+        """
+        node = (asked.host, asked.port)
+        if isinstance(told, hiredis.ReplyError):
+            if str(told).startswith("NOPERM"):
+                return node  # whoever may not ask is told by MOVED
+            if self.given.startup_nodes and "cluster support disabled" in str(told):
+                raise ServerReplyError(
+                    f"{asked.display} is not a node of a Cluster ({told}). Nothing was written. "
+                    "If it is a lone server, connect with redis:// instead of redis+cluster://.",
+                    code=str(told).partition(" ")[0],
+                )
+        if not isinstance(told, list):
+            return f"{node_text(node)} says {told}"
         owner = None
         for first, last, *servers in told:
-            nodes = [(host.decode() if host else asked[0], port) for host, port, *_ in servers]
-            for node in nodes:
-                if node[0] != "?":  # a node that does not know its own name yet
-                    self._know(node)
+            # A node that does not know its own name yet is the one that was asked, or shows as a question mark.
+            nodes = [(host.decode() if host else asked.host, port) for host, port, *_ in servers]
+            for each in nodes:
+                if each[0] != "?":
+                    self._know(each)
             if first <= slot <= last and nodes[0][0] != "?":
                 owner = nodes[0]
-        return owner
+        return owner or f"{node_text(node)} knows no node that serves slot {slot}"
 
     def _nobody_knows(self, what: str, failures: Sequence[Exception | str]) -> RedisConnectionError:
         reasons = " ".join(f"{str(failure).rstrip('.')}." for failure in failures)

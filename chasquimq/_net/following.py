@@ -93,6 +93,12 @@ class Journey:
         self._reopen = reopen
         self._rest = rest
         self._asked: tuple[Address, BlockingConnection] | None = None
+        self._wrap: Callable[[ReplyReader], ReplyReader] | None = None
+
+    def read_with(self, wrap: Callable[[ReplyReader], ReplyReader]) -> None:
+        """``BlockingConnection.read_with`` for ``home``, whichever it is."""
+        self._wrap = wrap
+        self.home.read_with(wrap)
 
     @property
     def is_at_home(self) -> bool:
@@ -158,6 +164,8 @@ class Journey:
                 self.home.epoch = self.location.epoch
             else:
                 self.home = self._reopen()
+            if self._wrap is not None:
+                self.home.read_with(self._wrap)
         return self.home
 
     def _at(self, address: Address) -> BlockingConnection:
@@ -185,7 +193,6 @@ class FollowingConnection:
     def __init__(self, location: Location, connection: BlockingConnection) -> None:
         self._journey = Journey(location, connection, self._reopen, self._pause)
         self._is_interrupted = threading.Event()
-        self._wrap: Callable[[ReplyReader], ReplyReader] | None = None
 
     @classmethod
     def open(cls, location: Location) -> Self:
@@ -223,8 +230,7 @@ class FollowingConnection:
 
     def read_with(self, wrap: Callable[[ReplyReader], ReplyReader]) -> None:
         """``BlockingConnection.read_with``, wherever the queue goes."""
-        self._wrap = wrap
-        self._journey.home.read_with(wrap)
+        self._journey.read_with(wrap)
 
     def send(self, request: bytes) -> None:
         """Sends without waiting for the answers; ``receive`` must take exactly those."""
@@ -259,10 +265,7 @@ class FollowingConnection:
 
     def _reopen(self) -> BlockingConnection:
         self._check_interrupted()
-        connection = open_home(self._journey.location)
-        if self._wrap is not None:
-            connection.read_with(self._wrap)
-        return connection
+        return open_home(self._journey.location)
 
     def _pause(self, seconds: float) -> None:
         self._is_interrupted.wait(seconds)

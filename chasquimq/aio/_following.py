@@ -209,8 +209,8 @@ class FollowingConnection:
                 self._home.epoch = self._location.epoch
             else:
                 self._home = await open_home(self._location)
-                if self._wrap is not None:
-                    self._home.read_with(self._wrap)
+            if self._wrap is not None:
+                self._home.read_with(self._wrap)
         return self._home
 
     def _forget_asked(self) -> None:

@@ -31,6 +31,8 @@ class Place:
         self.home, self.other, self.third = (node for node in cluster.nodes if node.is_primary)
         name, self.slot = cluster.name_on(self.home, "redirects")
         self.tag = f"{{chasqui:{name}}}:"
+        self.strangers: set[tuple[int | None, str, str]] = set()
+        """Who was connected before the test."""
 
     def key(self, name: str) -> str:
         return self.tag + name
@@ -73,9 +75,9 @@ def place(cluster: Cluster) -> Iterator[Place]:
     found = Place(cluster)
     found.reset()
     servers = [node.server for node in cluster.nodes]
-    before = clients_of(servers)
+    found.strangers = clients_of(servers)
     yield found
-    await_departure(servers, before)
+    await_departure(servers, found.strangers)
     found.reset()
 
 
@@ -131,10 +133,30 @@ def test_all_kinds_of_connections_follow_a_slot(form: Form, place: Place) -> Non
             assert (await dedicated.exchange(pack("INCR", place.key("n"))))[0] > 0
             assert dedicated.client_id is not None
         assert await client.run(call("GET", place.key("n"))) == b"6"
+        # Nobody stays where the slot is no more.
+        await_departure([place.other.server, place.third.server], place.strangers)
         await dedicated.aclose()
         await client.close()
 
     form.run(main)
+
+
+def test_idle_connections_of_the_pool_leave_as_soon_as_anybody_notices(place: Place) -> None:
+    client = place.client(Form("sync")).it
+    dedicated = client.dedicated()
+    waiting = call("BLPOP", place.key("list"), 20, blocks_ms=20_000)
+    threads = [threading.Thread(target=client.run, args=[waiting]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: place.home.client.info("clients")["blocked_clients"] == 3, "they are blocked")
+    place.home.say("RPUSH", place.key("list"), 1, 2, 3)
+    for thread in threads:
+        thread.join()
+    place.cluster.reshard(place.slot, place.other)
+    assert dedicated.exchange(pack("INCR", place.key("n"))) == [1]
+    await_departure([place.home.server], place.strangers)
+    dedicated.close()
+    client.close()
 
 
 def test_a_stream_keeps_its_order_while_the_slot_moves(form: Form, place: Place) -> None:

@@ -194,10 +194,18 @@ def test_wrong_passwords(
 # -- moving --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentinels are asked again after a moment."""
+    monkeypatch.setattr("chasquimq._core.location.CONFIRM_INTERVAL_MS", 50)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("way", ["run", "stream", "dedicated"])
 def test_everybody_moves_when_sentinels_name_another(
-    form: Form, naming: Naming, pair: tuple[RedisServer, RedisServer]
+    form: Form, naming: Naming, pair: tuple[RedisServer, RedisServer], way: str
 ) -> None:
-    """The old primary is there and takes writes, as in a failover by hand; the connections to it are open."""
+    """The old primary is there and takes writes, as in a failover by hand; the connection to it is open."""
     first, second = pair
     naming.named = first
 
@@ -205,34 +213,31 @@ def test_everybody_moves_when_sentinels_name_another(
         client = form.client(resolve_address(f"redis+sentinel://{naming.address}/{SERVICE}"))
         dedicated = await client.dedicated()
 
-        async def run() -> None:
-            await client.run(call("INCR", "run"))
+        async def write() -> None:
+            if way == "run":
+                await client.run(call("INCR", "n"))
+            elif way == "stream":
+                assert [count async for count in client.stream([call("INCR", "n")])]
+            else:
+                await dedicated.exchange(pack("INCR", "n"))
 
-        async def stream() -> None:
-            assert [count async for count in client.stream([call("INCR", "stream")])]
-
-        async def exchange() -> None:
-            await dedicated.exchange(pack("INCR", "dedicated"))
-
-        ways = {"run": run, "stream": stream, "dedicated": exchange}
-        for write in ways.values():
-            await write()
-        assert first.client.mget(ways) == [b"1"] * 3
+        await write()
+        assert first.client.get("n") == b"1"
         naming.named = second
-        written = dict.fromkeys(ways, 1)
-        for name, write in ways.items():
-            while not second.client.exists(name):
-                await write()
-                written[name] += 1
+        written = 1
+        while not second.client.exists("n"):
             await write()
-            assert second.client.get(name) == b"2"
-            assert first.client.get(name) == b"%d" % (written[name] - 1)
+            written += 1
+        await write()
+        assert second.client.get("n") == b"2"
+        assert first.client.get("n") == b"%d" % (written - 1)
         await dedicated.aclose()
         await client.close()
 
     form.run(main)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_long_stream_moves_in_its_middle_and_keeps_its_order(
     form: Form, naming: Naming, pair: tuple[RedisServer, RedisServer]
 ) -> None:
@@ -257,6 +262,7 @@ def test_a_long_stream_moves_in_its_middle_and_keeps_its_order(
     form.run(main)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_sentinels_that_have_gone_disturb_nobody(
     form: Form, naming: Naming, pair: tuple[RedisServer, RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:

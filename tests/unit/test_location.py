@@ -240,10 +240,20 @@ def test_all_nodes_that_were_named_can_be_asked_later() -> None:
     location = located("redis+cluster://a:1")
     run(location.find(), {"a": slots((0, 16_383, [(b"y", 2), (b"z", 3)]))})
     location.lost(0)
-    found, asked = run(location.find(), {"a": REFUSED, "z": slots((0, 16_383, [(b"z", 3), (b"y", 2)]))})
-    assert [address.host for address in asked] == ["a", "z"]  # not y, which was lost
+    found, asked = run(location.find(), {"z": slots((0, 16_383, [(b"z", 3), (b"y", 2)]))})
+    assert [address.host for address in asked] == ["z"]  # neither y, which was lost, nor who had named it
     assert found.host == "z"
     assert location.epoch == 1
+
+
+def test_a_node_that_leads_astray_is_asked_last() -> None:
+    """It may be cut off from the others, and not know that another one serves the slot by now."""
+    location = located("redis+cluster://a:1,b:2")
+    run(location.find(), {"a": slots((0, 16_383, [(b"old", 1)]))})
+    location.refused(0)
+    found, asked = run(location.find(), {"b": slots((0, 16_383, [(b"new", 1)]))})
+    assert [address.host for address in asked] == ["b"]
+    assert found.host == "new"
 
 
 def test_not_all_nodes_are_asked_at_once_but_all_in_the_end() -> None:
@@ -279,6 +289,22 @@ def test_a_lone_server_is_no_cluster() -> None:
     failure, _ = run(located(CLUSTER_URL).find(), {"a": error("ERR This instance has cluster support disabled")})
     assert isinstance(failure, ServerReplyError)
     assert "redis://" in str(failure)
+
+
+def test_a_node_that_does_not_answer_the_question_is_passed_over() -> None:
+    location = located(CLUSTER_URL)
+    found, asked = run(location.find(), {"a": error("LOADING wait"), "b": slots((0, 16_383, [(b"b", 2)]))})
+    assert [address.host for address in asked] == ["a", "b"]
+    assert found.host == "b"
+
+
+def test_a_plain_address_that_was_sent_away_once_takes_no_for_an_answer() -> None:
+    location = located("redis://a:1")
+    location.moved(("b", 2), 0)
+    location.lost(1)
+    no = error("ERR This instance has cluster support disabled")
+    failure, _ = run(location.find(), {"a": no, "b": no})
+    assert type(failure) is RedisConnectionError
 
 
 def test_patience_is_for_those_that_may_find_another_server() -> None:
