@@ -226,8 +226,10 @@ def _fork(supervisor: Supervisor, upper: UpperEnd) -> Any:
 
 def _supervise_in_process(supervisor: Supervisor, upper: UpperEnd) -> None:
     upper.close()
-    # Else the signals of this process would wake the program's event loop.
+    # Else signals of the new processes would be told to the program's event loop.
     signal.set_wakeup_fd(-1)
+    # Whatever the program does about ended children, here their exit codes are wanted.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # What the program has left to its garbage collector is not finalized in every process once more.
     gc.freeze()
     supervisor.run()

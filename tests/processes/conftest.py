@@ -13,7 +13,7 @@ from tests.conformance.world import World
 from .programs import Running
 
 FORMS = ("sync", "asyncio", "trio")
-CONFIGURED = ("queue", "way", "handle_signals", "closure", "adds", "end_s", "login_exits")
+CONFIGURED = ("queue", "way", "handle_signals", "closure", "adds", "timings", "login", "closes_when_ready")
 """What configures the program; everything else is an option of its worker."""
 
 

@@ -7,8 +7,9 @@ Configuration: ``flavour`` (sync, asyncio, trio, uvloop), ``queue``, ``ledger``,
 when it is there), ``options`` of the Worker. ``way``: ``run``, ``scope`` (a block that lasts until the gate opens),
 ``cancelled`` (a task that is cancelled when the gate opens), ``abandoned`` (a thread; the program ends when the gate
 opens). Further: ``handle_signals``, ``closure`` (the processor and a listener are local functions), ``adds`` (data of
-jobs that the program adds before), ``end_s`` (how long a process may take beyond the drain timeout), ``login_exits``
-(processes end with this code when they are asked for credentials).
+jobs that the program adds before), ``timings`` (other values for END_S, FORCED_END_S and RESPITE_MS), ``login`` (what a
+process does when it is asked for credentials: it ends with this code, or blocks if that is None),
+``closes_when_ready`` (a listener of ``ready`` in the program closes the worker).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import anyio
 
 import chasquimq.aio
 import chasquimq.sync
+from chasquimq._core import restarts
 from chasquimq._processes import supervisor
 
 CONFIGURATION = "TESTS_PROCESSES_CONFIGURATION"
@@ -44,6 +46,7 @@ class Program:
         self.form: Any = chasquimq.sync if self.flavour == "sync" else chasquimq.aio
         self.ledger = os.open(configuration["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.gate = Path(configuration["gate"])
+        self.pid = os.getpid()
 
     def note(self, event: str, **fields: Any) -> None:
         line = {"event": event, "pid": os.getpid(), **fields}
@@ -85,7 +88,17 @@ class Program:
             worker.on(event, listener)
         if self.configuration.get("closure"):
             worker.on("completed", lambda job, _result, _previous: self.note("completed locally", id=job.id))
+        if self.configuration.get("closes_when_ready"):
+            worker.on("ready", self.close_all_as_task if asynchronous else self.close_all)
         return worker
+
+    def close_all(self) -> None:
+        if os.getpid() == self.pid:
+            self.worker.close()
+
+    async def close_all_as_task(self) -> None:
+        if os.getpid() == self.pid:
+            await self.worker.close()
 
     def local_handler(self, processor: Any) -> Any:
         def local_function(job: Any) -> None:
@@ -98,10 +111,9 @@ class Program:
 
     def options(self) -> dict[str, Any]:
         options = dict(self.configuration["options"])
-        exit_code = self.configuration.get("login_exits")
-        if exit_code is not None:
+        if "login" in self.configuration:
             options["connection"] = chasquimq.ConnectionOptions(
-                url=options["connection"], credential_provider=DeadlyCredentials(exit_code)
+                url=options["connection"], credential_provider=BadCredentials(self.configuration["login"])
             )
         return options
 
@@ -156,14 +168,18 @@ class Program:
             await anyio.sleep(POLL_S)
 
 
-class DeadlyCredentials:
-    """Credentials that nobody lives to use."""
+class BadCredentials:
+    """Credentials that nobody comes to use."""
 
-    def __init__(self, exit_code: int) -> None:
+    def __init__(self, exit_code: int | None) -> None:
         self.exit_code = exit_code
 
     def get_credentials(self) -> tuple[str, str]:
-        os._exit(self.exit_code)
+        program().note("login")
+        if self.exit_code is not None:
+            os._exit(self.exit_code)
+        while True:
+            time.sleep(60)
 
 
 @functools.cache
@@ -230,7 +246,8 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1)  # a process that does not end is asked where it is
     os.environ[CONFIGURATION] = sys.argv[1]
     this = program()
-    supervisor.END_S = this.configuration.get("end_s", supervisor.END_S)
+    for name, value in this.configuration.get("timings", {}).items():
+        setattr(restarts if name == "RESPITE_MS" else supervisor, name, value)
     try:
         this.run()
     except Exception as error:

@@ -65,6 +65,7 @@ def test_when_the_supervisor_is_killed_its_processes_drain_and_the_program_is_to
     supervisor.kill()
     assert running.end() == 1, str(running)
     assert "WorkerProcessError" in running.lines("failed")[0]["text"]
+    running.await_lines("closing", 2, inside=True, alone=True)
     running.open_gate()
     running.await_nobody()
     assert len(running.ledger.ends()) == 2
@@ -72,7 +73,7 @@ def test_when_the_supervisor_is_killed_its_processes_drain_and_the_program_is_to
 
 
 def test_a_process_that_is_asked_to_end_drains_and_is_replaced(start: Start, world: World, flavour: str) -> None:
-    running = start(flavour).await_ready()
+    running = start(flavour, timings={"RESPITE_MS": 10}).await_ready()
     add(world, "wait")
     busy = running.await_lines("start", inside=True)[0]["pid"]
     running.send(signal.SIGTERM, busy)

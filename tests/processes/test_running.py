@@ -1,6 +1,9 @@
 """Several processes: they all take jobs, and say who did what."""
 
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +11,7 @@ from tests.conformance.world import World
 from tests.faults.ledger import wait_until
 
 from .conftest import Start
-from .programs import add
+from .programs import ROOT, add
 
 METHODS = ("fork", "spawn")
 
@@ -29,6 +32,7 @@ def test_every_process_runs_jobs(start: Start, world: World, flavour: str, metho
     running.await_nobody()
     assert world.is_empty()
     assert world.consumers() == []
+    assert "Warning" not in running.log.read_text()
 
 
 def test_listeners_hear_in_each_process_what_happens_there_and_in_the_program_of_all(
@@ -83,6 +87,25 @@ def test_jobs_of_before_the_start_are_done_once_each(start: Start, world: World,
     assert running.end() == 0, str(running)
     assert running.ledger.ended() == dict.fromkeys(ids, 1)
     assert world.is_empty()
+
+
+UNGUARDED = """
+from chasquimq import Queue, Worker
+options = {"connection": %r, "processes": 2, "store_results": True}
+with Queue(%r, connection=options["connection"]) as queue:
+    for number in range(2):
+        with Worker(queue.name, lambda job: job.data + number, **options):
+            print(queue.add("sum", 1).wait_for_result())
+"""
+
+
+def test_an_unguarded_program_may_have_one_block_after_the_other(
+    redis_url: str, queue_name: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "unguarded.py"
+    program.write_text(UNGUARDED % (redis_url, queue_name))
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("1\n2\n", "", 0)
 
 
 def test_one_process_is_an_ordinary_worker(start: Start, world: World, flavour: str) -> None:

@@ -96,7 +96,7 @@ def test_a_block_raises_it_too(queue_name: str, flavour: str) -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("flavour", ["sync"])
 def test_processes_that_end_before_they_work_are_given_up_after_a_few(start: Start, flavour: str, method: str) -> None:
-    running = start(flavour, login_exits=7, start_method=method)
+    running = start(flavour, login=7, start_method=method)
     assert running.end() == 1, str(running)
     failed = running.lines("failed")[0]
     assert failed["exit_code"] == 7

@@ -56,7 +56,7 @@ def test_the_first_signal_drains(start: Start, world: World, flavour: str, numbe
 
 
 def test_ctrl_c_in_a_terminal_counts_once(start: Start, world: World, flavour: str) -> None:
-    running = begin(start, world, flavour)
+    running = begin(start, world, flavour, start_method="spawn" if flavour == "asyncio" else "fork")
     running.send_to_group(signal.SIGINT)
     running.await_lines("closing", 3)
     assert running.process.poll() is None
@@ -71,9 +71,12 @@ def test_a_sigterm_for_every_process_counts_once(start: Start, world: World, fla
     assert_drained(running, world)
 
 
-def test_nothing_is_said_to_have_died_when_all_are_asked_to_end(start: Start, world: World, flavour: str) -> None:
-    running = start(flavour).await_ready()
-    running.send_to_group(signal.SIGTERM)
+def test_nothing_is_said_to_have_died_when_all_are_asked_to_end(start: Start, flavour: str) -> None:
+    running = start(flavour, timings={"RESPITE_MS": 60_000}).await_ready()
+    for pid in running.pids("ready"):
+        running.send(signal.SIGTERM, pid)
+    running.await_lines("closed", 2, inside=True)
+    running.send(signal.SIGTERM)
     assert running.end() == 0, str(running)
     running.await_nobody()
     assert running.lines("error") == []
@@ -88,6 +91,21 @@ def test_the_second_signal_stops_at_once(start: Start, world: World, flavour: st
     running.await_nobody()
     assert running.ledger.ends() == []
     assert len(world.stream()) == 3
+    assert len(running.pids("closed")) == 2
+    assert running.lines("error") == []  # nobody had to be killed
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("flavour", ["sync"])
+def test_a_process_that_has_not_started_does_not_hold_up_the_second_signal(
+    start: Start, flavour: str, method: str
+) -> None:
+    running = start(flavour, login=None, timings={"FORCED_END_S": 1_000}, start_method=method)
+    running.await_lines("login", 2)
+    running.send(signal.SIGTERM)
+    running.send(signal.SIGINT)  # another one, for two of a kind may arrive as one
+    assert running.end() == 0, str(running)
+    running.await_nobody()
 
 
 def test_without_handling_signals_ctrl_c_drains_and_is_raised(start: Start, world: World, flavour: str) -> None:
@@ -108,6 +126,13 @@ def test_a_handler_may_close_the_worker(start: Start, world: World, flavour: str
     assert world.is_empty()
 
 
+def test_a_listener_in_the_program_may_close_it_too(start: Start, world: World, flavour: str) -> None:
+    running = start(flavour, closes_when_ready=True, handle_signals=False)
+    assert running.end() == 0, str(running)
+    running.await_nobody()
+    assert len(running.pids("closed")) == 2
+
+
 @pytest.mark.parametrize("flavour", ["asyncio", "trio"])
 def test_a_cancelled_task_drains(start: Start, world: World, flavour: str) -> None:
     assert_ends_what_runs(start(flavour, way="cancelled"), world)
@@ -121,7 +146,7 @@ def test_a_program_that_ends_without_closing_drains(start: Start, world: World, 
 
 @pytest.mark.parametrize("flavour", ["sync"])
 def test_a_process_that_does_not_end_is_killed(start: Start, world: World, flavour: str) -> None:
-    running = start(flavour, drain_timeout_ms=100, end_s=0.2).await_ready()
+    running = start(flavour, drain_timeout_ms=100, timings={"END_S": 0.2}).await_ready()
     job_id = add(world, "stay")[0]
     running.await_lines("end")
     wait_until(world.is_empty)
