@@ -107,7 +107,7 @@ def read(jobs: int) -> Prepared:
     """From the bytes of XREADGROUP replies to entries."""
     core, answers = _core(events=False), _answers(jobs)
     call = core.read(BATCH, NEWEST)
-    reader = core.reading.reader()
+    reader = core.reading.reader(hiredis.Reader())
 
     def run() -> None:
         found = 0
@@ -142,7 +142,7 @@ def work_with_events(jobs: int) -> Prepared:
 
 def _work(jobs: int, *, events: bool) -> Prepared:
     core = _core(events=events)
-    call, reader = core.read(BATCH, NEWEST), core.reading.reader()
+    call, reader = core.read(BATCH, NEWEST), core.reading.reader(hiredis.Reader())
     batches = []
     for answer in _answers(jobs):
         reader.feed(answer, 0, len(answer))
