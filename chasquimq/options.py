@@ -141,12 +141,12 @@ class RepeatOptions:
     """A recurring job: exactly one of ``pattern`` and ``every`` (product page, RepeatOptions).
 
     ``pattern``: a cron expression of 5 fields, 6 with leading seconds, 7 with a trailing year, or a nickname such as
-    ``@daily``. ``tz``: its time zone: an IANA name, an offset like ``+05:30``, ``UTC`` (default) or ``Z``. ``every``:
-    an interval, milliseconds or timedelta, at least 1 ms; the first fire is one interval after the add. ``limit``: how
-    often it fires in all, default without end. ``start_date``, ``end_date``: it does not fire before, not after: an
-    aware datetime, milliseconds since the epoch, or an ISO 8601 text with a time zone. ``missed_fires``: what happens
-    to fires that nobody was there to do: MissedFires, a mapping of its fields, or the name of a kind; default
-    ``"skip"``. ``immediately``, ``job_id``: accepted, no effect.
+    ``@daily``. ``tz``: its time zone: an IANA name, an offset like ``+05:30``, ``UTC`` (default) or ``Z``; ignored with
+    ``every``. ``every``: an interval, milliseconds or timedelta, at least 1 ms; the first fire is one interval after
+    the add. ``limit``: how often it fires in all, default without end. ``start_date``, ``end_date``: it does not fire
+    before, not after: an aware datetime, milliseconds since the epoch, or an ISO 8601 text with a time zone.
+    ``missed_fires``: what happens to fires that nobody was there to do: MissedFires, a mapping of its fields, or the
+    name of a kind; default ``"skip"``. ``immediately``, ``job_id``: accepted, no effect.
 
     The values are checked by ``add``: InvalidOptionError, InvalidOptionTypeError.
     """

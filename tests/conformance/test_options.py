@@ -123,6 +123,8 @@ OF_A_WORKER: dict[str, Any] = {
     "ack": "each",
     "backoff": BackoffSpec.fixed(20),
     "max_payload_bytes": 1_000,
+    "processes": 2,
+    "start_method": "fork",
 }
 IGNORED = {"remove_on_complete", "remove_on_fail", "prefix"}
 
