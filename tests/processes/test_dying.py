@@ -35,7 +35,9 @@ def test_a_killed_process_is_replaced_and_its_job_done(start: Start, world: Worl
     assert running.end() == 0, str(running)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("flavour", "method"), [("sync", "fork"), ("sync", "spawn"), ("asyncio", "spawn"), ("trio", "fork")]
+)
 def test_when_the_program_is_killed_its_processes_drain_and_end(
     start: Start, world: World, flavour: str, method: str
 ) -> None:

@@ -58,7 +58,9 @@ def _nobody_is_left(redis_url: str) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_nobody_is_left")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("flavour", "method"), [("sync", "fork"), ("sync", "spawn"), ("asyncio", "fork"), ("trio", "spawn")]
+)
 def test_a_server_that_is_not_there_is_told_as_by_an_ordinary_worker(
     queue_name: str, flavour: str, method: str
 ) -> None:
