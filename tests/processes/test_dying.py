@@ -122,6 +122,7 @@ def test_a_process_that_dies_while_the_server_is_away_is_started_until_it_works(
 
         wait_until(lambda: len(failed_starts()) >= 4, str(running))
         assert running.process.poll() is None
+        assert all("could not start (Cannot connect" in line["text"] for line in failed_starts())
         server.start()
         running.await_lines("ready", 4, inside=True)
         running.send(signal.SIGTERM)
