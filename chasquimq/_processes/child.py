@@ -17,9 +17,9 @@ from chasquimq._processes.blueprint import Blueprint
 from chasquimq._processes.link import AskedToClose, LowerEnd, News, StartFailed, UpperEnd
 from chasquimq.errors import ChasquiError
 
-__all__ = ["HELD_SIGNALS", "Child", "current_child", "hold_signals", "main"]
+__all__ = ["Child", "current_child", "hold_signals", "main"]
 
-HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HELD = (signal.SIGINT, signal.SIGTERM)
 
 _current: Child | None = None
 
@@ -34,7 +34,7 @@ def hold_signals() -> set[signal.Signals | int]:
 
     Between its start and its own handlers a process would take them in its parent's way. Returns the mask before.
     """
-    return set(signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS))
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, _HELD))
 
 
 class Child:
@@ -55,7 +55,7 @@ class Child:
         """Passes orders on from now on: ``ask(force)`` is called from another thread or from a signal handler."""
         signal.signal(signal.SIGINT, _leave_it_to_the_program)
         signal.signal(signal.SIGTERM, lambda _number, _frame: ask(False))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         threading.Thread(target=self._pass_on, args=(ask,), name="chasquimq-orders", daemon=True).start()
 
     def _pass_on(self, ask: Callable[[bool], object]) -> None:

@@ -244,16 +244,18 @@ def _supervise_in_thread(supervisor: Supervisor) -> None:
 
 def _error_of(ended: Ended) -> WorkerProcessError:
     where = f"The worker process {ended.process!r}" + ("" if ended.pid is None else f" (pid {ended.pid})")
-    if ended.exit_code is None:
-        how = "has ended; nobody knows how"
+    what_it_ran = " What it was running runs again elsewhere when its leases are over."
+    if ended.error is not None:
+        how, what_it_ran = f"could not start ({ended.error}) and has ended", ""
+    elif ended.exit_code is None:
+        how = "has ended, nobody knows how,"
     elif ended.exit_code < 0:
         how = f"was killed by {_signal_name(-ended.exit_code)}"
     else:
         how = f"has ended with exit code {ended.exit_code}"
     then = "It was to end." if ended.restart_in_s is None else f"It is started again in {ended.restart_in_s:.1f} s."
     error = WorkerProcessError(
-        f"{where} {how} after {ended.lived_s:.1f} s. {then} What it was running runs again elsewhere when its leases "
-        "are over.",
+        f"{where} {how} after {ended.lived_s:.1f} s. {then}{what_it_ran}",
         process=ended.process,
         pid=ended.pid,
         exit_code=ended.exit_code,

@@ -1,5 +1,6 @@
 """Programs with several worker processes, seen from outside: what they note, what is done to them, who is alive."""
 
+import contextlib
 import json
 import os
 import signal
@@ -105,8 +106,9 @@ class Running:
     def remember(self) -> list[psutil.Process]:
         """Its living descendants, also those that have no parent any more."""
         if self.process.poll() is None:
-            for found in psutil.Process(self.pid).children(recursive=True):
-                self._seen.setdefault(found.pid, found)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for found in psutil.Process(self.pid).children(recursive=True):
+                    self._seen.setdefault(found.pid, found)
         return [known for known in self._seen.values() if _is_alive(known)]
 
     def supervisor(self) -> psutil.Process:
@@ -122,7 +124,8 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         for known in living:
-            known.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends by itself, since the program is gone
+                known.kill()
         self.process.wait()
 
 

@@ -35,7 +35,9 @@ def test_a_killed_process_is_replaced_and_its_job_done(start: Start, world: Worl
     assert running.end() == 0, str(running)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("flavour", "method"), [("sync", "fork"), ("sync", "spawn"), ("asyncio", "spawn"), ("trio", "fork")]
+)
 def test_when_the_program_is_killed_its_processes_drain_and_end(
     start: Start, world: World, flavour: str, method: str
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_process_that_dies_while_the_server_is_away_is_started_until_it_works(
 
         wait_until(lambda: len(failed_starts()) >= 4, str(running))
         assert running.process.poll() is None
+        assert all("could not start (Cannot connect" in line["text"] for line in failed_starts())
         server.start()
         running.await_lines("ready", 4, inside=True)
         running.send(signal.SIGTERM)

@@ -66,7 +66,9 @@ def test_a_forked_process_takes_functions_that_no_module_has(
     assert running.end() == 0, str(running)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("flavour", "method"), [("sync", "fork"), ("sync", "spawn"), ("asyncio", "spawn"), ("trio", "fork")]
+)
 def test_a_block_lasts_as_long_as_its_processes(start: Start, world: World, flavour: str, method: str) -> None:
     running = start(flavour, way="scope", start_method=method)
     running.await_lines("inside")
@@ -117,19 +119,11 @@ def test_one_process_is_an_ordinary_worker(start: Start, world: World, flavour: 
     assert running.end() == 0, str(running)
 
 
-def test_the_embedded_server_of_the_program_is_shared(start: Start, flavour: str) -> None:
-    running = start(flavour, connection="embedded://", adds=["note", "note", "wait"], start_method="fork")
-    running.await_lines("end", 2, inside=True)
-    running.open_gate()
-    running.await_lines("end", 3, inside=True)
-    running.await_ready()
-    running.send(signal.SIGTERM)
-    assert running.end() == 0, str(running)
-    running.await_nobody()
-
-
-def test_spawned_processes_share_the_embedded_server_too(start: Start, flavour: str) -> None:
-    running = start(flavour, connection="embedded://", adds=["note", "note"], start_method="spawn").await_ready()
+@pytest.mark.parametrize(
+    ("flavour", "method"), [("sync", "fork"), ("sync", "spawn"), ("asyncio", "fork"), ("trio", "spawn")]
+)
+def test_the_embedded_server_of_the_program_is_shared(start: Start, flavour: str, method: str) -> None:
+    running = start(flavour, connection="embedded://", adds=["note", "note"], start_method=method).await_ready()
     running.await_lines("end", 2, inside=True)
     running.send(signal.SIGTERM)
     assert running.end() == 0, str(running)
