@@ -168,7 +168,8 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        reader, sent, received, errors = self._reader, self._sent, self._received, self._errors
+        reader, sent, received = self._reader, self._sent, self._received
+        errors = self._errors
         self._heard_at = self._loop.time()
         try:
             reader.feed(self._buffer, 0, nbytes)

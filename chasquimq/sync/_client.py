@@ -176,7 +176,8 @@ class Client:
 
     def _take(self, *, after_failure: bool = False, is_patient: bool = True) -> BlockingConnection:
         """A connection that is ours and, as far as can be seen, alive. Without patience it is opened in one attempt."""
-        self._check_open()
+        if self._is_closed:
+            self._check_open()
         location = self._location
         if location.is_watched:
             confirm(location)
