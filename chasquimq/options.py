@@ -224,6 +224,7 @@ class QueueOptions:
     max_payload_bytes: int | None = None
     max_delay_ms: Duration | None = None
     dedup_window_ms: Duration | None = None
+    events: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
