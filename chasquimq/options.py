@@ -271,7 +271,8 @@ class WaitForResultOptions:
     """The options of ``Job.wait_for_result`` as one value (product page, WaitForResultOptions).
 
     ``timeout_ms``: the time in all, milliseconds or timedelta, default 30,000. ``interval_ms``: the longest time
-    between two looks, default 100. ``signal``: a threading.Event (sync) or anyio.Event (aio) that ends the wait.
+    between two looks while the events stream does not tell of the job, default 100. ``signal``: a threading.Event
+    (sync) or anyio.Event (aio) that ends the wait.
     """
 
     timeout_ms: Duration | None = None
