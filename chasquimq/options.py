@@ -224,6 +224,7 @@ class QueueOptions:
     max_payload_bytes: int | None = None
     max_delay_ms: Duration | None = None
     dedup_window_ms: Duration | None = None
+    events: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +271,8 @@ class WaitForResultOptions:
     """The options of ``Job.wait_for_result`` as one value (product page, WaitForResultOptions).
 
     ``timeout_ms``: the time in all, milliseconds or timedelta, default 30,000. ``interval_ms``: the longest time
-    between two looks, default 100. ``signal``: a threading.Event (sync) or anyio.Event (aio) that ends the wait.
+    between two looks while the events stream does not tell of the job, default 100. ``signal``: a threading.Event
+    (sync) or anyio.Event (aio) that ends the wait.
     """
 
     timeout_ms: Duration | None = None

@@ -37,11 +37,6 @@ REPLACEMENTS = [
     (r"\bAwaitable, ", ""),
     (r"\bimport anyio\b", "import threading"),
     (r"\banyio\.Event\b", "threading.Event"),
-    (r"\banyio\.sleep\b", "time.sleep"),
-    (
-        r"        with anyio\.move_on_after\(seconds\):\n            signal\.wait\(\)",
-        "        signal.wait(seconds)",
-    ),
     (r"asynchronous form", "synchronous form"),
     (r"across tasks", "across threads"),
     (r" ``chasquimq\.(sync|testing)\.\w+`` is generated from this file\.", ""),

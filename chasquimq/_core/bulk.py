@@ -1,10 +1,11 @@
 """add_bulk: from any iterable of rows to buffers of a few hundred commands, with the books on every row.
 
 One pass, whatever mix of options the rows have: each row becomes exactly one command and so one reply. Plain rows are
-framed by ``_fast``, one by one all the others. Rows are read as the buffers are sent, so that the server works on the
-first ones while later ones are encoded, and a generator of a million rows needs the memory of a few buffers. It
-decides what becomes of refused rows: if the first buffer holds one, nothing has been sent yet and nothing will be;
-later, the good rows go on and the refused ones are reported at the end.
+framed by ``_fast``, one by one all the others. Where adds are told in the events stream, the rows between two that need
+a script of their own share one. Rows are read as the buffers are sent, so that the server works on the first ones while
+later ones are encoded, and a generator of a million rows needs the memory of a few buffers. It decides what becomes of
+refused rows: if the first buffer holds one, nothing has been sent yet and nothing will be; later, the good rows go on
+and the refused ones are reported at the end.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hiredis
 
 from chasquimq._core.call import Call, Reply, reply_error
 from chasquimq._core.producer import Producing, made_job
+from chasquimq._core.producer_events import TOLD_JOB_OVERHEAD, told_job
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script
 from chasquimq._fast import END, FULL, FrameBuffer, JobState
@@ -33,13 +35,26 @@ JobT = TypeVar("JobT", bound=JobState)
 
 
 class _Buffer:
-    """What is needed to read the replies of one buffer."""
+    """What is needed to read the replies of one buffer, and the told rows that have not become a command yet."""
 
-    __slots__ = ("row_of_reply", "scripted")
+    __slots__ = ("rows", "rows_of_reply", "scripted", "told", "told_rows", "told_size")
 
     def __init__(self) -> None:
-        self.row_of_reply: list[int] = []
+        self.rows = 0
+        self.rows_of_reply: list[int | list[int]] = []
+        """The number of its row, or the numbers of all the rows that one script adds."""
         self.scripted: dict[int, tuple[Script, list[bytes], list[Argument]]] = {}
+        self.told: list[Argument] = []
+        self.told_rows: list[int] = []
+        self.told_size = 0
+
+    def answers(self, replies: list[Reply]) -> Iterator[tuple[int, Reply]]:
+        """The rows with their replies; where one script was refused whole, that is the reply of each of its rows."""
+        for rows, reply in zip(self.rows_of_reply, replies, strict=True):
+            if isinstance(rows, int):
+                yield rows, reply
+            else:
+                yield from zip(rows, reply if isinstance(reply, list) else [reply] * len(rows), strict=True)
 
 
 class BulkAdd(Generic[JobT]):
@@ -53,11 +68,14 @@ class BulkAdd(Generic[JobT]):
         self._queue = queue
         self._frames = FrameBuffer()
         self._has_defaults = producing.settings.defaults is not None
+        self._tells = producing.settings.events
         self._read = 0
         self.jobs: list[JobT | None] = []
         self.errors: dict[int, Exception] = {}
         self.added = 0
-        self._plain_rows = None if self._has_defaults else producing.plain_rows(job_class, queue, self.jobs)
+        self._plain_rows = None
+        if not (self._has_defaults or self._tells):
+            self._plain_rows = producing.plain_rows(job_class, queue, self.jobs)
 
     def calls(self, profile: ServerProfile) -> Iterator[Call[None]]:
         """One Call per buffer, built when it is asked for."""
@@ -107,6 +125,7 @@ class BulkAdd(Generic[JobT]):
         while True:
             row = self._frame_plain_rows(buffer)
             if row is END or row is FULL:
+                self._frame_told_rows(buffer, profile)
                 return row is END
             self._frame_row(row, buffer, profile)
 
@@ -114,13 +133,14 @@ class BulkAdd(Generic[JobT]):
         """The next row that is not plain, or FULL or END."""
         frames = self._frames
         if self._plain_rows is None:
-            is_full = frames.commands >= ROWS_PER_BUFFER or frames.size >= BYTES_PER_BUFFER
+            is_full = buffer.rows >= ROWS_PER_BUFFER or frames.size + buffer.told_size >= BYTES_PER_BUFFER
             return FULL if is_full else next(self._rows, END)
         before = frames.commands
         row = self._plain_rows.fill(self._rows, frames, ROWS_PER_BUFFER, BYTES_PER_BUFFER)
         number = self._read
         self._read += frames.commands - before
-        buffer.row_of_reply.extend(range(number, self._read))
+        buffer.rows = frames.commands
+        buffer.rows_of_reply.extend(range(number, self._read))
         return row
 
     def _frame_row(self, row: Any, buffer: _Buffer, profile: ServerProfile) -> None:
@@ -140,35 +160,50 @@ class BulkAdd(Generic[JobT]):
             if job_class is not None:
                 self.jobs.append(None)
             return
-        if scripted is None:
+        buffer.rows += 1
+        if scripted is not None:
+            self._frame_told_rows(buffer, profile)
+            self._frame_script(scripted, buffer, number)
+        elif self._tells:
+            buffer.told += told_job(new)
+            buffer.told_rows.append(number)
+            buffer.told_size += len(new.payload) + len(new.name) + len(new.retry) + TOLD_JOB_OVERHEAD
+        else:
             head = producing.bulk_head
             self._frames.job(head, new.job_id, new.payload, new.created_at_ms, new.name, new.retry)
-        else:
-            script, keys, arguments = scripted
-            buffer.scripted[len(buffer.row_of_reply)] = scripted
-            self._frames.raw(producing.in_order(script, keys, arguments))
-        buffer.row_of_reply.append(number)
+            buffer.rows_of_reply.append(number)
         if job_class is not None:
             self.jobs.append(made_job(job_class, self._queue, new, name, data))
+
+    def _frame_told_rows(self, buffer: _Buffer, profile: ServerProfile) -> None:
+        """Makes one command of the told rows that have gathered, so that the next row comes behind them."""
+        if buffer.told_rows:
+            self._frame_script(self._producing.told_adds(buffer.told, profile), buffer, buffer.told_rows)
+            buffer.told, buffer.told_rows, buffer.told_size = [], [], 0
+
+    def _frame_script(
+        self, scripted: tuple[Script, list[bytes], list[Argument]], buffer: _Buffer, rows: int | list[int]
+    ) -> None:
+        buffer.scripted[len(buffer.rows_of_reply)] = scripted
+        self._frames.raw(self._producing.in_order(*scripted))
+        buffer.rows_of_reply.append(rows)
 
     def _reader(self, buffer: _Buffer) -> Callable[[list[Reply]], None]:
         def parse(replies: list[Reply]) -> None:
             if not buffer.scripted and set(map(type, replies)) == {bytes}:
                 self.added += len(replies)  # ids of entries only, as nearly always
                 return
-            failed = 0
-            for position, reply in enumerate(replies):
+            for number, reply in buffer.answers(replies):
                 if isinstance(reply, hiredis.ReplyError):
-                    number = buffer.row_of_reply[position]
                     self.errors[number] = reply_error("queue.add_bulk", reply)
-                    failed += 1
                     if self._job_class is not None:
                         self.jobs[number] = None
-                elif position in buffer.scripted and reply == 0 and self._job_class is not None:
-                    job = self.jobs[buffer.row_of_reply[position]]
+                    continue
+                self.added += 1
+                if reply == 0 and self._job_class is not None:  # of a script for a job with a caller's id
+                    job = self.jobs[number]
                     if job is not None:
                         job.is_duplicate = True
-            self.added += len(replies) - failed
 
         return parse
 

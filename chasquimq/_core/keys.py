@@ -9,13 +9,16 @@ from __future__ import annotations
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 from chasquimq.options import to_utf8
 
-__all__ = ["GROUP", "HANDED_BACK", "QueueKeys"]
+__all__ = ["EVENTS_MAX_LEN", "GROUP", "HANDED_BACK", "QueueKeys"]
 
 GROUP = b"default"
 """The one consumer group of a queue; every language uses this name."""
 
 HANDED_BACK = b"handed-back"
 """The consumer that owns entries which a stopping worker had read but not started. Nobody reads as it."""
+
+EVENTS_MAX_LEN = 100_000
+"""About how many events the events stream holds, whoever writes into it."""
 
 _MAX_QUEUE_NAME_BYTES = 1024
 

@@ -15,6 +15,7 @@ import hiredis
 
 from chasquimq._core.call import Call, Reply, reply_error
 from chasquimq._core.keys import QueueKeys
+from chasquimq._core.producer_events import event_arguments, told_adds, told_job
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script, load_script
 from chasquimq._dataclass import dataclass, replace
@@ -38,6 +39,7 @@ from chasquimq.options import (
     QueueOptions,
     check_job_id,
     check_name,
+    flag,
     merge,
     to_backoff,
     whole_number,
@@ -65,12 +67,13 @@ class ProducerSettings:
     max_delay_ms: int = 2_592_000_000
     dedup_window_ms: int = 3_600_000
     defaults: JobsOptions | None = None
+    events: bool = False
 
 
 def producer_settings(options: QueueOptions) -> ProducerSettings:
     """Checks the options of a Queue."""
     settings = ProducerSettings()
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"events": flag("events", options.events, default=settings.events)}
     if options.max_payload_bytes is not None:
         limit = whole_number("max_payload_bytes", options.max_payload_bytes, minimum=1)
         changes["max_payload_bytes"] = limit
@@ -135,6 +138,7 @@ class Producing:
         self.settings = settings
         self._now_ms = now_ms
         self._plain_head = JobHead(keys.stream, None)
+        self._producer_id = producer_id
         self._retry_safe_head = JobHead(keys.stream, producer_id.encode())
         self._names: dict[str, bytes] = {}
         self._scripts_sent: set[bytes] = set()
@@ -235,6 +239,10 @@ class Producing:
     def add(self, job: NewJob, profile: ServerProfile) -> Call[bool]:
         """Adds one job; the result says whether it was a duplicate."""
         scripted = None if job.options is None else self.scripted(job, profile)
+        is_idempotent = job.has_caller_id or job.delay_ms > RESEND_HORIZON_MS
+        if scripted is None and self.settings.events:
+            scripted = self.told_adds(told_job(job), profile, self._producer_id if profile.has_idmp else "")
+            is_idempotent = profile.has_idmp
         if scripted is not None:
             script, keys, arguments = scripted
             self._scripts_sent.add(script.sha1)
@@ -242,7 +250,7 @@ class Producing:
                 "queue.add",
                 script.evalsha(keys, arguments),
                 _is_duplicate,
-                idempotent=job.has_caller_id or job.delay_ms > RESEND_HORIZON_MS,
+                idempotent=is_idempotent,
                 repeatable=job.has_caller_id,
                 eval_form=lambda _: script.eval(keys, arguments),
             )
@@ -271,10 +279,21 @@ class Producing:
         """The start of a plain XADD: a server remembers too few ids for IDMP to cover a whole buffer."""
         return self._plain_head
 
-    def scripted(
-        self, job: NewJob, profile: ServerProfile
-    ) -> tuple[Script, list[bytes], list[bytes | str | int]] | None:
-        """The script that adds this job, or None when a plain XADD does."""
+    def told_adds(
+        self, jobs: list[Argument], profile: ServerProfile, producer_id: str = ""
+    ) -> tuple[Script, list[bytes], list[Argument]]:
+        """The script that adds these jobs (of ``told_job``) and tells of each; IDMP needs the producer's id."""
+        return told_adds(self.keys, profile, self._now_ms(), producer_id, jobs)
+
+    def scripted(self, job: NewJob, profile: ServerProfile) -> tuple[Script, list[bytes], list[Argument]] | None:
+        """The script that adds this job, or None when an XADD does, be it a plain one or one among ``told_adds``."""
+        scripted = self._scripted(job, profile)
+        if scripted is not None and self.settings.events:
+            scripted[1].append(self.keys.events)
+            scripted[2].extend(event_arguments(job, self._now_ms()))
+        return scripted
+
+    def _scripted(self, job: NewJob, profile: ServerProfile) -> tuple[Script, list[bytes], list[Argument]] | None:
         keys = self.keys
         if job.delay_ms > 0:
             envelope = encode_envelope(job.job_id, job.payload, job.created_at_ms, 0, job.retry)
@@ -338,6 +357,8 @@ def _is_duplicate(replies: list[Reply]) -> bool:
     reply = replies[0]
     if type(reply) is bytes:
         return False  # the id of an entry, as nearly always
+    if isinstance(reply, list):
+        (reply,) = reply  # of a script for any number of jobs
     if isinstance(reply, hiredis.ReplyError):
         raise reply_error("queue.add", reply)
     # The scripts for jobs with a caller's id answer 0 when the id is known, otherwise an entry's id or a time.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chasquimq._core.call import Call, Reply, single
-from chasquimq._core.keys import QueueKeys
+from chasquimq._core.keys import EVENTS_MAX_LEN, QueueKeys
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script, load_script
 from chasquimq._dataclass import dataclass
@@ -26,7 +26,6 @@ IDLE_POLL_MS = 2_000
 FOREIGN_POLL_MS = 100
 FOREIGN_MEMORY_MS = 30_000
 FOLLOWER_POLL_MS = 2_000
-EVENTS_MAX_LEN = 100_000
 DLQ_MAX_LEN = 100_000
 _CLOCK_SLACK_MS = 20
 

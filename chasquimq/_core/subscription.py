@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from chasquimq import events
 from chasquimq._core.call import Call, Reply, single
@@ -26,10 +26,21 @@ COUNT = 256
 _EVENT_ID = re.compile(r"\$|\d{1,20}(-\d{1,20})?")
 
 
-class Subscription:
+class _Read(Protocol):
+    @property
+    def event_id(self) -> str: ...
+
+
+EventT = TypeVar("EventT", bound=_Read)
+
+
+class Subscription(Generic[EventT]):
     """One reader's place in the events stream of a queue."""
 
-    def __init__(self, keys: QueueKeys, options: QueueEventsOptions) -> None:
+    def __init__(
+        self, keys: QueueKeys, options: QueueEventsOptions, parse: Callable[[str, list[bytes]], EventT]
+    ) -> None:
+        """``parse`` makes an event of an entry's id and its fields; see ``parse_event``."""
         last = "$" if options.last_event_id is None else options.last_event_id
         if not isinstance(last, str):
             raise InvalidOptionTypeError(f"last_event_id is {type(last).__name__}; expected a text.")
@@ -41,6 +52,7 @@ class Subscription:
         timeout = options.blocking_timeout
         self._block_ms = 10_000 if timeout is None else max(1, duration_ms("blocking_timeout", timeout))
         self._stream = keys.events
+        self._parse = parse
         self.last_id = last
         # Whoever goes on behind an event that was read before may come back after it was trimmed.
         self._may_have_gap = last not in ("$", "0", "0-0")
@@ -50,12 +62,14 @@ class Subscription:
         """Whether the place is a real id; before, ``place`` must be run."""
         return self.last_id != "$"
 
-    def place(self) -> Call[None]:
-        """Turns ``$`` into the id of the last event that exists now."""
-        request = pack_command([b"XREVRANGE", self._stream, b"+", b"-", b"COUNT", 1])
+    def place(self, look_back: int = 1) -> Call[list[EventT]]:
+        """Turns ``$`` into the id of the last event that exists now; the result are the last events, in order."""
+        request = pack_command([b"XREVRANGE", self._stream, b"+", b"-", b"COUNT", look_back])
 
-        def convert(reply: Reply) -> None:
-            self.last_id = reply[0][0].decode() if reply else "0-0"
+        def convert(reply: Reply) -> list[EventT]:
+            found = [self._parse(entry_id.decode(), fields) for entry_id, fields in reversed(reply)]
+            self.last_id = found[-1].event_id if found else "0-0"
+            return found
 
         return Call("events.place", request, single("events.place", convert), idempotent=True)
 
@@ -63,7 +77,7 @@ class Subscription:
         """The connection broke: more events than a trimmed stream holds may have come meanwhile."""
         self._may_have_gap = True
 
-    def read(self) -> Call[list[events.QueueEvent]]:
+    def read(self) -> Call[list[EventT]]:
         """Waits for events behind the place and moves it."""
         request = pack_command(
             [b"XREAD", b"COUNT", COUNT, b"BLOCK", self._block_ms, b"STREAMS", self._stream, self.last_id]
@@ -72,7 +86,7 @@ class Subscription:
             "events.read", request, single("events.read", self._events), idempotent=True, blocks_ms=self._block_ms
         )
 
-    def check(self, found: list[events.QueueEvent]) -> Call[events.Gap | None] | None:
+    def check(self, found: Sequence[EventT]) -> Call[events.Gap | None] | None:
         """After a read: the Call that finds out whether events before ``found`` were trimmed unread, if they may be.
 
         Trimming takes the oldest first: as long as the last event that was read is still there, nothing behind it
@@ -90,12 +104,12 @@ class Subscription:
 
         return Call("events.check", request, single("events.check", convert), idempotent=True)
 
-    def _events(self, reply: Reply) -> list[events.QueueEvent]:
+    def _events(self, reply: Reply) -> list[EventT]:
         self._before = self.last_id
         if not reply:
             return []
         rows = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
-        found = [parse_event(entry_id.decode(), fields) for entry_id, fields in rows]
+        found = [self._parse(entry_id.decode(), fields) for entry_id, fields in rows]
         self.last_id = found[-1].event_id
         return found
 

@@ -1,12 +1,11 @@
 """A connection that is shared by all tasks of one trio run (or of anything else that anyio supports).
 
-Decides how tasks share one socket without a task of its own in the background: whoever waits for an answer
-while nobody reads becomes the reader, for everybody, until its own answer is there; whoever finds something
-to write while nobody writes becomes the writer. A seat that becomes free is offered to a task that still
-waits. Requests are written in the order of ``submit`` and answered in the same order; one timer per
-connection watches the oldest. A request whose waiter was cancelled is not sent if it can be helped; if it
-was, it keeps its place and its answers are dropped: they must never reach anybody else. Error replies are
-values.
+Decides how tasks share one socket without a task of its own in the background: whoever waits for an answer while nobody
+reads becomes the reader, for everybody, until its own answer is there; whoever finds something to write while nobody
+writes becomes the writer. A seat that becomes free is offered to a task that still waits. Requests are written in the
+order of ``submit`` and answered in the same order; one timer per connection watches the oldest. A request whose waiter
+was cancelled is not sent if it can be helped; if it was, it keeps its place and its answers are dropped: they must
+never reach anybody else. Error replies are values.
 """
 
 from __future__ import annotations
@@ -60,6 +59,7 @@ class AnyioSlot:
         "event",
         "is_abandoned",
         "is_done",
+        "is_kept",
         "replies",
         "request",
         "wanted",
@@ -73,8 +73,7 @@ class AnyioSlot:
         self.replies: list[Reply] = []
         self.error: RedisConnectionError | None = None
         self.event: Ticket | None = None
-        self.is_done = False
-        self.is_abandoned = False
+        self.is_done = self.is_abandoned = self.is_kept = False
 
     def __await__(self) -> Generator[Any, Any, list[Reply]]:
         return self.connection._settle(self).__await__()
@@ -199,6 +198,17 @@ class AnyioConnection:
         """Lets what ``wrap`` makes of the reader read the replies; only while no answer is under way."""
         self._reader = wrap(self._reader)
 
+    async def answered(self, slot: AnyioSlot) -> None:
+        """Returns when ``slot`` has its answers. They stay with it: to be cancelled here gives nothing up."""
+        slot.is_kept = True
+        with suppress(RedisConnectionError):  # raised when the answers are asked for
+            await self._settle(slot)
+
+    def forget(self, slot: AnyioSlot) -> None:
+        """Nobody will ask ``slot`` for its answers, or for what it failed with."""
+        slot.is_kept = False
+        self._abandon(slot)
+
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
         self._fail(closed_error(self._address, (), "it was closed from this side while it was in use"))
@@ -237,6 +247,7 @@ class AnyioConnection:
             self._abandon(slot)
             raise
         finally:
+            slot.event = None
             self._offer_seats()
         if slot.error is not None:
             raise slot.error
@@ -278,7 +289,7 @@ class AnyioConnection:
 
     def _abandon(self, slot: AnyioSlot) -> None:
         """Nobody waits for ``slot`` any more: it is taken out of the line, or its answers will be dropped."""
-        if not slot.is_done:
+        if not (slot.is_done or slot.is_kept):
             slot.is_abandoned = True
             with suppress(ValueError):
                 self._unsent.remove(slot)

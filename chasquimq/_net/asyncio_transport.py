@@ -141,6 +141,15 @@ class AsyncioConnection(asyncio.BufferedProtocol):
         """Lets what ``wrap`` makes of the reader read the replies; only while no answer is under way."""
         self._reader = wrap(self._reader)
 
+    async def answered(self, waiter: asyncio.Future[list[Reply]]) -> None:
+        """Returns when ``waiter`` has its answers. They stay with it: to be cancelled here gives nothing up."""
+        await asyncio.wait((waiter,))
+
+    def forget(self, waiter: asyncio.Future[list[Reply]]) -> None:
+        """Nobody will ask ``waiter`` for its answers, or for what it failed with."""
+        if not waiter.cancel() and not waiter.cancelled():
+            waiter.exception()
+
     def abort(self) -> None:
         """Closes at once; every waiter gets a ``RedisConnectionError``. Idempotent, only in the own loop."""
         self._fail(closed_error(self._address, (), "it was closed from this side while it was in use"))

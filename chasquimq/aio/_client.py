@@ -56,6 +56,8 @@ class _Home:
     connection: RawConnection | None = None
     asked: tuple[Address, RawConnection] | None = None
     """While a slot moves: a connection to the node that is asked for the keys which are there already."""
+    follower: RawConnection | None = None
+    """For reads that block while others go on."""
     retired: list[RawConnection] = field(default_factory=list)
     """They lead where the queue is no more, and somebody still waits for their answers."""
     opening: asyncio.Lock | anyio.Lock = field(default_factory=_new_lock)
@@ -67,6 +69,8 @@ class _Home:
             yield self.connection
         if self.asked is not None:
             yield self.asked[1]
+        if self.follower is not None:
+            yield self.follower
         yield from self.retired
 
     def retire(self, connection: RawConnection) -> None:
@@ -203,6 +207,24 @@ class Client:
         await self._start_embedded()
         return lambda: BlockingFollowingConnection.open(self._location)
 
+    async def follower(self) -> RawConnection:
+        """This loop's connection for reads that block while others go on, opened in one attempt.
+
+        One task at a time asks for it.
+        """
+        home = self._home()
+        connection = home.follower
+        if connection is not None and connection.epoch != self._location.epoch:
+            connection.abort()
+        if connection is None or connection.is_closed or connection.pid != os.getpid():
+            await self._start_embedded()
+            connection = await open_home(self._location)
+            if self._is_closed:
+                connection.abort()
+                self._check_open()
+            home.follower = connection
+        return connection
+
     async def close(self) -> None:
         """Closes the shared connections when the Calls under way are answered. Idempotent."""
         self._is_closed = True
@@ -211,6 +233,8 @@ class Client:
             for loop, home in homes.items():
                 for connection in [each for each in home.all() if each.pid == os.getpid()]:
                     if loop is running_loop():
+                        if connection is home.follower:
+                            connection.abort()  # a read that blocks is not waited for
                         await connection.aclose()
                     else:
                         connection.abort_from_elsewhere()

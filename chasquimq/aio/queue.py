@@ -53,11 +53,16 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
     ``redis://127.0.0.1:6379/0``. ``default_job_options``: defaults of every job. ``prefix``: accepted, ignored.
     ``max_payload_bytes``: largest encoded job, default 1 MiB (what workers accept). ``max_delay_ms``: longest
     delay, default 30 days, 0 = no limit. ``dedup_window_ms``: how long a ``job_id`` stays reserved after an
-    immediate add, and beyond the due time after a delayed one; default 1 hour.
+    immediate add, and beyond the due time after a delayed one; default 1 hour. ``events``: whether every add is told
+    in the events stream, as ``waiting`` or ``delayed``, in the step that adds the job; default False, because that
+    doubles or triples what an add costs the server.
 
     Raises InvalidOptionError, InvalidOptionTypeError; every method raises ClosedError after ``close()`` and
     RedisConnectionError when the server cannot be reached.
     """
+
+    _result_waits: Any = None
+    """Where jobs wait for their results, ``ResultWaits``; made when the first one does."""
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         max_payload_bytes: int | None = None,
         max_delay_ms: Duration | None = None,
         dedup_window_ms: Duration | None = None,
+        events: bool | None = None,
         opts: QueueOptions | Mapping[str, Any] | None = None,
     ) -> None:
         given = keywords(
@@ -78,6 +84,7 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
             max_payload_bytes=max_payload_bytes,
             max_delay_ms=max_delay_ms,
             dedup_window_ms=dedup_window_ms,
+            events=events,
         )
         options = merge(QueueOptions, opts, given)
         self._keys = QueueKeys(name)
@@ -277,6 +284,16 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         result: ResultT | None = await self._client.run(dead_letters.stored_result(self._keys, job_id))
         return result
 
+    async def _wait_for_result(self, job_id: str, budget_ms: float, interval_ms: float, signal: Any) -> Any:
+        """What ``Job.wait_for_result`` does; all waits of a queue are kept together."""
+        waits = self._result_waits
+        if waits is None:
+            from chasquimq.aio._result_waits import ResultWaits  # noqa: PLC0415  whoever only adds jobs needs none
+
+            # setdefault: of several that come here at the same time, the first one's is everybody's.
+            waits = vars(self).setdefault("_result_waits", ResultWaits(self._client, self._keys))
+        return await waits.wait(job_id, budget_ms, interval_ms, signal)
+
     async def peek_dlq(self, limit: int = 20) -> list[DlqEntry]:
         """The oldest ``limit`` dead letters (product page, queue.peekDlq)."""
         return await self._client.run(dead_letters.peek(self._keys, limit))
@@ -302,8 +319,12 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         return await self._client.run(repeatables.remove_spec(self._keys, key, await self._client.profile()))
 
     async def close(self) -> None:
-        """Closes the connections. Idempotent; later calls of other methods raise ClosedError."""
-        await self._client.close()
+        """Closes the connections. Idempotent; later calls of other methods raise ClosedError, as do waits."""
+        try:
+            await self._client.close()
+        finally:
+            if self._result_waits is not None:
+                self._result_waits.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -165,6 +165,20 @@ class Client:
         self._check_open()
         return FollowingConnection(self._location, self._open(0))
 
+    def follower(self, within_ms: float) -> FollowingConnection:
+        """A connection for reads that block while others go on; the owner closes it.
+
+        Opened in one attempt, and within this time unless the server has to be found.
+        """
+        self._check_open()
+        self._start_embedded()
+        home, epoch = self._location.home, self._location.epoch
+        if home is None:
+            return FollowingConnection.open(self._location)
+        limit_ms = max(1, min(home.connect_timeout_ms, int(within_ms)))
+        connection = BlockingConnection.open(replace(home, connect_timeout_ms=limit_ms), epoch)
+        return FollowingConnection(self._location, connection)
+
     def close(self) -> None:
         """Closes the idle connections now and the busy ones when their Calls end. Idempotent."""
         self._is_closed = True

@@ -5,18 +5,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
-from chasquimq.errors import AbortError, NotSupportedError, WaitForResultTimeoutError
+from chasquimq.errors import NotSupportedError
 from chasquimq.job import BaseJob, DataT, ResultT
 from chasquimq.options import WaitForResultOptions, keywords, merge
 from chasquimq.times import Duration, duration_ms
 
 __all__ = ["Job"]
-
-
-_FIRST_PAUSE_S = 0.002
 
 
 class Job(BaseJob[DataT, ResultT]):
@@ -47,7 +43,9 @@ class Job(BaseJob[DataT, ResultT]):
         the first looks come sooner. ``signal``: an event that ends the wait when it is set.
 
         The worker must run with ``store_results=True``; a handler that returns ``None``, or fails for good, stores
-        nothing, and the wait times out.
+        nothing, and the wait times out. Once the events stream has told that the job runs, looks become rare, up to
+        5 s apart or ``interval_ms`` if that is longer, and its end prompts one at once. All waits of a queue share
+        their looks, and one connection that follows the stream.
 
         Raises WaitForResultTimeoutError, AbortError (signal), NotSupportedError inside a handler.
         """
@@ -60,28 +58,6 @@ class Job(BaseJob[DataT, ResultT]):
                 "wait_for_result() needs the Queue that added the job; a job inside a handler has none. "
                 "Use queue.get_job_result(job_id)."
             )
-        deadline = time.monotonic() + budget / 1000
-        pause = _FIRST_PAUSE_S
-        while True:
-            result: ResultT | None = self.queue.get_job_result(self.id)
-            if result is not None:
-                self.returnvalue = result
-                return result
-            if options.signal is not None and options.signal.is_set():
-                raise AbortError(f"the wait for the result of job {self.id} was ended by its signal.")
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WaitForResultTimeoutError(
-                    f"no result of job {self.id} within {budget} ms. The job is not finished yet, it failed for "
-                    "good, its handler returned None, or its worker runs without store_results=True."
-                )
-            # Most results are there soon: the first looks follow one another closely, up to the interval.
-            _pause(min(pause, interval / 1000, left), options.signal)
-            pause *= 2
-
-
-def _pause(seconds: float, signal: threading.Event | None) -> None:
-    if signal is None:
-        time.sleep(seconds)
-    else:
-        signal.wait(seconds)
+        result: ResultT | None = self.queue._wait_for_result(self.id, budget, interval, options.signal)
+        self.returnvalue = result
+        return result

@@ -16,7 +16,7 @@ from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
-from chasquimq._core.subscription import Subscription
+from chasquimq._core.subscription import Subscription, parse_event
 from chasquimq._net.following import FollowingConnection
 from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
@@ -69,7 +69,7 @@ class QueueEvents(EventsFace):
         super().__init__(name)
         self._autorun = flag("autorun", options.autorun, default=True)
         keys = QueueKeys(name)
-        self._subscription = Subscription(keys, options)
+        self._subscription = Subscription(keys, options, parse_event)
         self._client = Client(resolve_address(options.connection), keys.stream)
         self._closing = threading.Event()
         self._reading = threading.Lock()

@@ -6,7 +6,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import anyio
 import msgpack
 import pytest
 
@@ -18,6 +17,8 @@ from chasquimq import (
     WaitForResultOptions,
     WaitForResultTimeoutError,
 )
+from chasquimq._core.result_policy import FollowingPolicy
+from chasquimq._core.result_watch import ResultWatch
 from tests.conformance.world import World
 
 
@@ -131,22 +132,24 @@ async def test_options_of_the_wait_come_as_value_mapping_or_keyword(world: World
 async def test_the_wait_takes_half_a_minute_and_looks_ten_times_a_second(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The defaults, on a clock that only the pauses between two looks move."""
-    module = f"chasquimq.{'aio' if world.flavour.is_async else 'sync'}.job"
+    """The defaults, on a clock that only the pauses between two looks move, where no stream tells of anything."""
     pauses: list[float] = []
+    rest_ms = ResultWatch.rest_ms
 
-    def pause(seconds: float, signal: Any) -> Any:
-        pauses.append(seconds)
-        return anyio.sleep(0) if world.flavour.is_async else None
+    def rest(watch: ResultWatch, wait: Any, now_ms: float) -> float:
+        pauses.append(rest_ms(watch, wait, now_ms))
+        return 0.0
 
-    monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: sum(pauses)))
-    monkeypatch.setattr(f"{module}._pause", pause)
+    module = f"chasquimq.{'aio' if world.flavour.is_async else 'sync'}._result_waits"
+    monkeypatch.setattr(f"{module}.SystemClock", SimpleNamespace(monotonic_ms=lambda: sum(pauses)))
+    monkeypatch.setattr(FollowingPolicy, "is_worth_it", lambda *_: False)
+    monkeypatch.setattr(ResultWatch, "rest_ms", rest)
     async with world.queue() as queue:
         job = await queue.add("w", 1)
         with pytest.raises(WaitForResultTimeoutError, match="within 30000 ms"):
             await job.wait_for_result()
-    assert max(pauses) == pytest.approx(0.1)
-    assert sum(pauses) == pytest.approx(30)
+    assert max(pauses) == pytest.approx(100)
+    assert sum(pauses) == pytest.approx(30_000)
 
 
 async def test_inside_a_handler_there_is_nothing_to_wait_for(world: World) -> None:

@@ -3,11 +3,12 @@
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
-from chasquimq import Queue, QueueEvents, UnrecoverableError, Worker
+from chasquimq import Queue, QueueEvents, UnrecoverableError, Worker, encode_payload
 from chasquimq.errors import ServerReplyError
 
 from .conftest import ROOT
@@ -95,6 +96,17 @@ def test_the_first_line_is_enough_for_a_producer(admin: redis.Redis) -> None:
         assert queue.get_job_result("row") is None
         assert queue.peek_dlq() == []
         assert queue.replay_dlq() == 0
+
+
+def test_with_the_first_line_alone_waiting_polls(admin: redis.Redis) -> None:
+    connection = add_user(admin, "waiter", documented_rights()[:1])
+    with Queue(QUEUE, connection=connection) as queue, ThreadPoolExecutor(3) as pool:
+        jobs = queue.add_bulk([("row", number) for number in range(3)])
+        results = [pool.submit(job.wait_for_result, timeout_ms=10_000, interval_ms=5) for job in jobs]
+        wait_until(lambda: admin.execute_command("ACL", "LOG"))  # somebody tried to follow the events
+        for job in jobs:
+            admin.set(f"{{chasqui:{QUEUE}}}:result:{job.id}", encode_payload(job.data), ex=60)
+        assert [result.result(10) for result in results] == [0, 1, 2]
 
 
 def test_the_last_line_may_be_left_out(admin: redis.Redis) -> None:

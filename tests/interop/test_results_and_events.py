@@ -1,5 +1,7 @@
 """Results and events written by either side are read by the other."""
 
+import json
+
 from tests.faults.ledger import Ledger, wait_until
 from tests.faults.processes import Workers
 from tests.faults.state import QueueState
@@ -101,3 +103,50 @@ def test_both_write_the_same_events(
     run_some()
     reference.stop()
     assert ours == shapes()
+
+
+def test_events_of_our_producers_are_understood_by_the_reference(
+    reference: Reference, ours: OurQueue, ledger: Ledger, state: QueueState
+) -> None:
+    reference.listen()
+    telling = OurQueue(ours.url, ours.name, ours.flavour, events=True)
+    at_once = telling.add("発送", {})
+    late = telling.add("later", {}, delay=100, job_id="late")
+    assert telling.add("later", {}, delay=100, job_id="late").is_duplicate
+    rows = telling.add_bulk([("row", {}), ("row", {}, {"delay": 100}), ("", {})])
+    reference.work()
+    ledger.wait_for_ends(5)
+    wait_until(state.is_empty, "everything acknowledged")
+
+    def seen(name: str) -> list[dict[str, object]]:
+        return [event for event in reference.heard() if event["name"] == name]
+
+    wait_until(lambda: len(seen("completed")) == 5, "all events")
+    wait_until(lambda: len(seen("waiting")) == 5, "those of its promoter, too, which come without a name")
+    by_producer = seen("waiting")[:3]
+    assert [(event["id"], event["job_name"]) for event in by_producer] == [
+        (at_once.id, "発送"),
+        (rows[0].id, "row"),
+        (rows[2].id, ""),
+    ]
+    assert all(isinstance(event["ts"], int) for event in by_producer)
+    delayed = {event["id"]: (event["job_name"], event["delay_ms"]) for event in seen("delayed")}
+    assert delayed == {late.id: ("later", 100), rows[1].id: ("row", 100)}
+
+
+def test_a_return_value_in_an_event_does_not_disturb_the_reference(
+    reference: Reference, workers: Workers, ledger: Ledger, flavour: str
+) -> None:
+    reference.listen()
+    workers.start(flavour)
+    shown = reference.add("job", {"returns": {"größe": [1, None]}})
+    too_long = reference.add("job", {"returns": "x" * 100_000})
+    ledger.wait_for_ends(2)
+
+    def completed() -> dict[object, dict[str, object]]:
+        return {event["id"]: event for event in reference.heard() if event["name"] == "completed"}
+
+    wait_until(lambda: len(completed()) == 2, "both ends")
+    assert json.loads(str(completed()[shown]["returnvalue"])) == {"größe": [1, None]}
+    assert "returnvalue" not in completed()[too_long]
+    assert {type(event["duration_us"]) for event in completed().values()} == {int}

@@ -127,6 +127,7 @@ def test_only_the_servers_clock_and_no_chance_decide(name):
 ADDS = {
     "add_delayed",
     "add_delayed_unique",
+    "add_jobs",
     "add_unique",
     "fire_repeatable",
     "replay_dead_letters",

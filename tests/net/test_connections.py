@@ -1,5 +1,6 @@
 """What each connection promises, whatever way it waits: answers, limits, and never a reply in the wrong hands."""
 
+import gc
 import os
 import random
 import signal
@@ -323,6 +324,48 @@ def test_closing_waits_for_the_answers_under_way(async_form: Form, redis_server:
         assert [await waiter for waiter in waiters] == [[b"0"], [b"1"], [b"2"]]
 
     async_form.run(main)
+
+
+def test_an_answer_can_be_waited_for_in_turns(async_form: Form, redis_server: RedisServer) -> None:
+    """Whoever is cancelled while waiting gives nothing up: neither a request that was sent nor one that was not."""
+    key = f"turns-{async_form.name}"
+
+    async def main() -> None:
+        connection = await async_form.connection.open(resolve_address(redis_server.url))
+        popped = connection.submit(pack("BLPOP", key, 10), 1, 10_000)
+        pong = connection.submit(pack("PING"))
+        for waiter, seconds in ((pong, 0), (popped, 0.01), (popped, 0.01)):
+            with anyio.move_on_after(seconds) as scope:
+                await connection.answered(waiter)
+            assert scope.cancelled_caught
+        redis_server.client.rpush(key, "here")
+        with anyio.fail_after(5):
+            await connection.answered(pong)
+            assert await popped == [[key.encode(), b"here"]]
+            assert await pong == [b"PONG"]
+        await connection.aclose()
+
+    async_form.run(main)
+
+
+def test_an_answer_that_will_not_come_is_told_when_it_is_asked_for(
+    async_form: Form, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        for is_forgotten in (False, True):
+            connection = await async_form.connection.open(resolve_address(redis_server.url))
+            waiter = connection.submit(pack("BLPOP", "nothing", 10), 1, 10_000)
+            connection.abort()
+            if is_forgotten:
+                connection.forget(waiter)
+                continue
+            await connection.answered(waiter)
+            with pytest.raises(RedisConnectionError):
+                await waiter
+
+    async_form.run(main)
+    gc.collect()
+    assert caplog.records == [], "asyncio complains of errors that nobody asked for"
 
 
 def test_opening_can_be_cancelled(async_form: Form, peer: Callable[..., Peer]) -> None:

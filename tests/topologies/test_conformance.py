@@ -20,7 +20,13 @@ from tests.conformance.test_delaying import (
 from tests.conformance.test_events import test_a_job_that_fails_is_retried_and_given_up
 from tests.conformance.test_failing import test_a_job_without_runs_left_becomes_a_dead_letter_that_tells_why
 from tests.conformance.test_following import test_every_event_is_told_typed
+from tests.conformance.test_producer_events import (
+    test_a_duplicate_is_not_told,
+    test_every_row_of_a_bulk_add_is_told_in_its_place,
+    test_told_adds_are_worked_and_followed,
+)
 from tests.conformance.test_repeating import test_it_fires_again_and_again
 from tests.conformance.test_results import test_the_result_can_be_waited_for_and_read
 from tests.conformance.test_running import test_every_job_runs_once
 from tests.conformance.test_uniqueness import test_of_many_at_once_one_wins
+from tests.conformance.test_waiting import test_results_of_a_real_worker_come_to_all_who_wait

@@ -245,6 +245,84 @@ def test_a_row_is_refused_when_its_envelope_is_longer_than_the_limit_and_no_byte
     assert (error.size, error.limit) == (longest, longest - 1)
 
 
+# -- rows that are told in the events stream -------------------------------------------------------------------
+
+
+def told_ids(command):
+    """The ids of the jobs that one command adds and tells."""
+    _, arguments = scripted(command, "add_jobs", CLASSIC)
+    return [job_id.decode() for job_id in arguments[3::3]]
+
+
+def added_by(command):
+    kind = script_of(command, CLASSIC, [*SCRIPTS, "add_jobs"])
+    return told_ids(command) if kind == "add_jobs" else [job_id_of(command)]
+
+
+def answer_told(command, outcome=b"1-1"):
+    if script_of(command, CLASSIC, [*SCRIPTS, "add_jobs"]) == "add_jobs":
+        return [outcome] * len(told_ids(command))
+    return 1
+
+
+def test_told_rows_that_follow_one_another_are_one_command_and_the_order_is_kept():
+    rows = [("a", 1), ("b", 2, {"attempts": 2}), ("c", 3, {"delay": 5}), ("d", 4, {"job_id": "x"}), ("e", 5), ("f", 6)]
+    adding = bulk(rows, events=True)
+    (sent,) = run(adding, reply=answer_told)
+    kinds = [script_of(command, CLASSIC, [*SCRIPTS, "add_jobs"]) for command in sent]
+    assert kinds == ["add_jobs", "add_delayed", "add_unique", "add_jobs"]
+    assert [job_id for command in sent for job_id in added_by(command)] == [job.id for job in adding.jobs]
+    assert adding.added == 6
+    adding.finish()
+
+
+@pytest.mark.parametrize("returns_jobs", [True, False])
+@pytest.mark.parametrize("options", [None, {"delay": 5}], ids=["plain", "mixed"])
+def test_told_rows_are_counted_as_rows_and_not_as_commands(options, returns_jobs):
+    rows = [("a", number) if number % 50 else ("a", number, options) for number in range(600)]
+    adding = bulk(rows, events=True, returns_jobs=returns_jobs)
+    sizes = [sum(len(added_by(command)) for command in sent) for sent in run(adding, reply=answer_told)]
+    assert sizes == [250, 250, 100]
+    assert adding.added == 600
+    adding.finish()
+
+
+def test_a_buffer_of_told_rows_is_full_with_the_row_that_reaches_its_size():
+    half = BYTES_PER_BUFFER // 2
+    buffers = run(bulk([("a", b"x" * half)] * 5, max_payload_bytes=2 * half, events=True), reply=answer_told)
+    assert [len(told_ids(sent[0])) for sent in buffers] == [2, 2, 1]
+    assert [len(sent) for sent in buffers] == [1, 1, 1]
+
+
+def test_told_rows_never_use_idmp_either():
+    (sent,) = run(bulk([("a", 1)], events=True), NEWEST, reply=lambda _: [b"1-1"])
+    assert scripted(sent[0], "add_jobs", NEWEST)[1][2] == b""
+
+
+def test_a_refused_row_among_told_ones_is_reported_alone_and_a_refused_script_for_all_of_its_rows():
+    adding = bulk([("a", 1), ("b", 2), ("c", 3, {"delay": 5}), ("d", 4), ("e", 5)], events=True)
+    replies = iter([[b"1-1", error("WRONGTYPE x")], 1_795_489_845_005, error("OOM x")])
+    run(adding, reply=lambda _: next(replies))
+    with pytest.raises(BulkAddError, match="row 1") as refused:
+        adding.finish()
+    assert {number: failure.code for number, failure in refused.value.errors.items()} == {
+        1: "WRONGTYPE",
+        3: "OOM",
+        4: "OOM",
+    }
+    assert (refused.value.added, [job is None for job in refused.value.jobs]) == (2, [False, True, False, True, True])
+
+
+def test_a_told_script_that_the_server_does_not_know_is_sent_again_whole():
+    adding = bulk([("a", 1), ("b", 2), ("c", 3, {"delay": 5})], events=True)
+    (call,) = adding.calls(CLASSIC)
+    told, delayed = commands(call.request)
+    for position, command in enumerate((told, delayed)):
+        (again,) = commands(call.eval_form(position))
+        assert again[0] == b"EVAL"
+        assert again[2:] == command[2:]
+
+
 # -- answers ---------------------------------------------------------------------------------------------------
 
 
@@ -321,18 +399,25 @@ OUTCOMES = ["added", "duplicate", "error"]
 @given(
     kinds=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from(OUTCOMES)), max_size=40),
     returns_jobs=st.booleans(),
+    events=st.booleans(),
 )
-def test_the_books_agree_with_a_simple_model(kinds, returns_jobs):
+def test_the_books_agree_with_a_simple_model(kinds, returns_jobs, events):
     # A first buffer without refusals, so that every row after it is judged alone.
     kinds = [("plain", "added")] * ROWS_PER_BUFFER + kinds
-    adding = bulk((KINDS[kind](number) for number, (kind, _) in enumerate(kinds)), returns_jobs=returns_jobs)
+    rows = (KINDS[kind](number) for number, (kind, _) in enumerate(kinds))
+    adding = bulk(rows, returns_jobs=returns_jobs, events=events)
     sent_rows = iter([number for number, (kind, _) in enumerate(kinds) if kind != "refused"])
 
-    def reply(_command):
+    def reply_to_row():
         kind, outcome = kinds[next(sent_rows)]
         if outcome == "error":
             return error("OOM full")
         return int(outcome == "added") if kind == "unique" else b"1-1"
+
+    def reply(command):
+        if script_of(command, CLASSIC, [*SCRIPTS, "add_jobs"]) == "add_jobs":
+            return [reply_to_row() for _ in told_ids(command)]
+        return reply_to_row()
 
     run(adding, reply=reply)
     refused = {number for number, (kind, outcome) in enumerate(kinds) if kind == "refused" or outcome == "error"}

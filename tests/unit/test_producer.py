@@ -192,6 +192,59 @@ def test_a_limit_of_0_allows_any_delay():
     assert scripted(command(call), "add_delayed", CLASSIC)[1][0] == b"%d" % (3650 * 86_400_000)
 
 
+# -- told in the events stream ---------------------------------------------------------------------------------
+
+
+@PROFILES
+def test_a_told_add_is_one_script_for_job_and_event(profile):
+    call, job = added(producing(events=True), profile, "発送", [1], attempts=2)
+    keys, (length, ts, producer_id, job_id, envelope, name) = scripted(command(call), "add_jobs", profile)
+    assert keys == [KEYS.stream, KEYS.events]
+    assert (length, ts, name.decode()) == (b"100000", b"%d" % NOW, "発送")
+    assert (job_id.decode(), decode_envelope(envelope).job_id) == (job.job_id, job.job_id)
+    assert decode_envelope(envelope).max_attempts == 2
+    assert producer_id.decode() == (PRODUCER_ID if profile.has_idmp else "")
+    assert call.idempotent is profile.has_idmp, "without IDMP a second sending would add a second job"
+    assert not call.repeatable
+    (evaluated,) = commands(call.eval_form(0))
+    assert evaluated[2:] == command(call)[2:]
+
+
+def test_the_answer_to_a_told_add_is_that_of_its_job():
+    call, _ = added(producing(events=True), CLASSIC)
+    assert answer(call, [b"1-1"]) is False
+    with pytest.raises(ServerReplyError, match="WRONGTYPE"):
+        answer(call, [error("WRONGTYPE x")])
+    with pytest.raises(ServerReplyError, match="OOM"):
+        answer(call, error("OOM x"))
+
+
+@PROFILES
+@pytest.mark.parametrize(
+    ("given", "script", "event"),
+    [
+        ({"job_id": "a"}, "add_unique", [b"e", b"waiting", b"id", b"a", b"ts", b"%d" % NOW, b"n", b"w"]),
+        (
+            {"job_id": "a", "delay": 5, "name": ""},
+            "add_delayed_unique",
+            [b"e", b"delayed", b"id", b"a", b"ts", b"%d" % NOW, b"delay_ms", b"5"],
+        ),
+        ({"job_id": "a", "delay": at(60_000)}, "add_delayed_unique", [b"n", b"w", b"delay_ms", b"60000"]),
+        ({"delay": 60_000}, "add_delayed", [b"n", b"w", b"delay_ms", b"60000"]),
+    ],
+    ids=["unique", "delayed unique", "instant", "delayed"],
+)
+def test_other_scripts_are_given_the_event_besides(profile, given, script, event):
+    told, _ = added(producing(events=True), profile, **given)
+    plain, _ = added(producing(), profile, **given)
+    keys, arguments = scripted(command(told), script, profile)
+    plain_keys, plain_arguments = scripted(command(plain), script, profile)
+    assert keys == [*plain_keys, KEYS.events]
+    assert arguments[len(plain_arguments)] == b"100000"
+    assert arguments[-len(event) :] == event
+    assert (told.idempotent, told.repeatable) == (plain.idempotent, plain.repeatable)
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from chasquimq._core.keys import QueueKeys
-from chasquimq._core.subscription import COUNT, Subscription
+from chasquimq._core.subscription import COUNT, Subscription, parse_event
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, ServerReplyError
 from chasquimq.events import Gap, Waiting
 from chasquimq.options import QueueEventsOptions
@@ -17,7 +17,7 @@ KEYS = QueueKeys("q")
 
 
 def subscription(last=None, **options):
-    return Subscription(KEYS, QueueEventsOptions(last_event_id=last, **options))
+    return Subscription(KEYS, QueueEventsOptions(last_event_id=last, **options), parse_event)
 
 
 def rows(*ids):
