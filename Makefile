@@ -4,6 +4,8 @@
 PYTHON ?= python3
 FLAVOUR ?= all
 PYTEST_ARGS ?=
+SEED ?=
+MINUTES ?= 1
 BENCH_ARGS ?=
 PROOF_ARGS ?=
 
@@ -15,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test proof demo lint types format docs bench bench-peers bench-check micro wheels clean
+.PHONY: help env servers test proof chaos demo lint types format docs bench bench-peers bench-check micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -63,6 +65,9 @@ test: servers ## the whole test suite against real servers (PYTEST_ARGS="...")
 proof: servers ## break one feature after another: do the tests in docs/proof.md notice? (PROOF_ARGS="...")
 	@$(BIN)/python tools/write_proof.py
 	@$(BIN)/python tools/check_proof.py $(PROOF_ARGS)
+
+chaos: servers ## kill workers, producers and the server at random, and count what became of every job (SEED=, MINUTES=)
+	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 demo: env ## see it work: sync, asyncio and trio in a minute (FLAVOUR=sync, asyncio, trio or all)
 	@$(BIN)/python -m examples.demo $(FLAVOUR)

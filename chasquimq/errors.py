@@ -96,13 +96,19 @@ class PayloadTooLargeError(ChasquiError, ValueError):
 class RedisConnectionError(ChasquiError, ConnectionError):
     """The server could not be reached, or the connection broke during a command.
 
-    ``may_have_executed`` is True when a command that must not be repeated blindly had been sent and its answer
-    was lost: it may or may not have taken effect.
+    ``may_have_executed`` is True when a command had been sent and its answer was lost: it may or may not have taken
+    effect. ``safe_to_repeat`` is True when calling again is harmless all the same: nothing was sent, the call changes
+    nothing, or a ``job_id`` protects it.
     """
 
-    def __init__(self, message: str, *, may_have_executed: bool = False) -> None:
+    def __init__(self, message: str, *, may_have_executed: bool = False, is_repeatable: bool = False) -> None:
         super().__init__(message)
         self.may_have_executed = may_have_executed
+        self._is_repeatable = is_repeatable
+
+    @property
+    def safe_to_repeat(self) -> bool:
+        return self._is_repeatable or not self.may_have_executed
 
 
 class RedisTimeoutError(RedisConnectionError, TimeoutError):

@@ -76,7 +76,9 @@ def lost_call_error(call: Call[Any], error: RedisConnectionError, where: str = "
     if not error.may_have_executed:
         return kind(f"{call.name}{where}: {error} The command was not sent, so it has had no effect.")
     if call.repeatable:
-        return kind(f"{call.name}{where}: {error} Repeating the call is safe.")
+        return kind(
+            f"{call.name}{where}: {error} Repeating the call is safe.", may_have_executed=True, is_repeatable=True
+        )
     return kind(
         f"{call.name}{where}: {error} The command had been sent and its answer is lost: it may or may not "
         "have taken effect. Find out before you repeat it, or repeat it with a job_id, which makes it safe.",

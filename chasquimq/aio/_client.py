@@ -102,14 +102,14 @@ class Client:
     def is_closed(self) -> bool:
         return self._is_closed
 
-    async def run(self, call: Call[T]) -> T:
+    async def run(self, call: Call[T], failure: RedisConnectionError | None = None) -> T:
         """Sends ``call`` and returns its result.
 
         Raises what ``call.parse`` raises, ``ClosedError``, ``RedisConnectionError`` (see its
         ``may_have_executed``) and what opening a connection raises. A cancelled Call may have been executed.
+        ``failure``: what became of an earlier sending; what that may have done is not forgotten.
         """
-        attempt = 1
-        failure: RedisConnectionError | None = None
+        attempt = 1 if failure is None else 2
         if self._location.is_watched:
             self._check_open()
             await confirm(self._location)
@@ -123,6 +123,8 @@ class Client:
                     await self._follow(connection, call, replies)
             except RedisConnectionError as error:
                 self._location.lost(connection.epoch)
+                if failure is not None and failure.may_have_executed:
+                    error.may_have_executed = True
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
@@ -353,9 +355,8 @@ class Client:
             self._location.lost(sent.connection.epoch)
             if not may_resend(call, error, 1):
                 raise lost_call_error(call, error, f" (number {number} of the stream)") from error
-        else:
-            return call.parse(replies)
-        return await self.run(call)
+            return await self.run(call, error)
+        return call.parse(replies)
 
     def _forget_ended_loops(self) -> None:
         """Programs that call asyncio.run() again and again leave a loop behind each time."""

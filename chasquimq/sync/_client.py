@@ -57,14 +57,15 @@ class Client:
     def is_closed(self) -> bool:
         return self._is_closed
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Call[T], failure: RedisConnectionError | None = None) -> T:
         """Sends ``call`` and returns its result.
 
         Raises what ``call.parse`` raises, ``ClosedError``, ``RedisConnectionError`` (see its
         ``may_have_executed``) and what ``BlockingConnection.open`` raises.
+        ``failure``: what became of an earlier sending; what that may have done is not forgotten.
         """
-        connection = self._take()
-        attempt = 1
+        connection = self._take() if failure is None else self._take_again(call, failure)
+        attempt = 1 if failure is None else 2
         while True:
             try:
                 replies = connection.exchange(call.request, call.replies, call.blocks_ms)
@@ -72,9 +73,12 @@ class Client:
                     connection = self._follow(connection, call, replies)
             except RedisConnectionError as error:
                 self._location.lost(connection.epoch)
+                if failure is not None and failure.may_have_executed:
+                    error.may_have_executed = True
                 if not may_resend(call, error, attempt):
                     raise lost_call_error(call, error) from error
                 attempt += 1
+                failure = error
                 connection = self._take_again(call, error)
             else:
                 self._give_back(connection)
@@ -126,8 +130,9 @@ class Client:
                         connection.close()
                         connection = self._take(after_failure=True)
                     while self._may_send(under_way, window, connection) and (call := next(source, None)) is not None:
-                        under_way.append(_Sent(call))
+                        under_way.append(sent := _Sent(call))
                         connection.send(call.request)
+                        sent.is_whole = True
                     if not under_way:
                         break
                     replies, connection = self._first_answer(connection, under_way)
@@ -261,10 +266,13 @@ class Client:
                 if type(replies) is not list:
                     self._give_back(self._follow(self._take(), call, replies))
                 yield call.parse(replies)
-            elif may_resend(call, error, 1):
-                yield self.run(call)
-            else:
+                continue
+            if sent.is_whole:
+                # The error may be about a later Call, of which nothing had left.
+                error.may_have_executed = True
+            if not may_resend(call, error, 1):
                 raise lost_call_error(call, error, f" (number {number} of the stream)") from error
+            yield self.run(call, error)
 
     def _first_answer(
         self, connection: BlockingConnection, under_way: deque[_Sent[Any]]
@@ -292,3 +300,5 @@ class _Sent(Generic[T]):
 
     call: Call[T]
     replies: list[Reply] | None = None
+    is_whole: bool = False
+    """Whether all of it was handed to the connection."""

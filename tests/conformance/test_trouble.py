@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import redis
 
 from chasquimq import RedisConnectionError
 from tests.conformance.world import GROUP, World
+from tests.faults.proxy import Cut, Proxy
 from tests.servers import RedisServer
 
 
@@ -150,41 +150,13 @@ async def test_all_connections_killed_under_load(world: World) -> None:
     assert len(ran) < total * 1.2
 
 
-class CutsAnswers:
-    """A proxy before the server. From ``cut()`` on it hands over one request, drops the answer and is gone."""
-
-    def __init__(self, port: int) -> None:
-        self._server_port = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._is_cutting = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._is_cutting = True
-
-    def _accept(self) -> None:
-        with self._listening:
-            while not self._is_cutting:
-                client, _ = self._listening.accept()
-                with client, socket.create_connection(("127.0.0.1", self._server_port)) as server:
-                    while request := client.recv(65_536):
-                        if self._is_cutting:
-                            self._listening.close()
-                            server.sendall(request)
-                            server.recv(65_536)
-                            return
-                        server.sendall(request)
-                        client.sendall(server.recv(65_536))
-
-
 async def test_an_add_whose_answer_was_lost_may_have_been_done(world: World, redis_server: RedisServer) -> None:
-    proxy = CutsAnswers(redis_server.port or 0)
-    async with world.queue(connection=f"redis://127.0.0.1:{proxy.port}") as queue:
-        await queue.add("w", 1)
-        proxy.cut()
-        with pytest.raises(RedisConnectionError) as lost:
-            await queue.add("w", 2)
+    with Proxy(redis_server.port or 0) as proxy:
+        async with world.queue(connection=proxy.url) as queue:
+            await queue.add("w", 1)
+            proxy.cut = Cut(b"XADD", "down", 0, times=9)
+            with pytest.raises(RedisConnectionError) as lost:
+                await queue.add("w", 2)
     assert len(world.stream()) == 2
     assert lost.value.may_have_executed is True
 

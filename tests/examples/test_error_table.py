@@ -36,5 +36,16 @@ def test_no_cell_is_empty() -> None:
 
 def test_the_attributes_are_told() -> None:
     text = PAGE.read_text("utf-8")
-    for attribute in ("may_have_executed", "code", "version", "missing", "size", "limit", "errors", "jobs", "added"):
+    for attribute in (
+        "may_have_executed",
+        "safe_to_repeat",
+        "code",
+        "version",
+        "missing",
+        "size",
+        "limit",
+        "errors",
+        "jobs",
+        "added",
+    ):
         assert f"`{attribute}`" in text

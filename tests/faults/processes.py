@@ -15,18 +15,19 @@ from .ledger import Ledger, wait_until
 
 ROOT = Path(__file__).parents[2]
 FLAVOURS = ("sync", "asyncio", "trio")
-PROGRAM = Path(__file__).with_name("worker_program.py")
 
 
 class WorkerProcess:
-    """One running ``worker_program.py``."""
+    """One running ``worker_program.py``, or another program that keeps a ledger as it does."""
 
-    def __init__(self, configuration: dict[str, Any], ledger: Ledger) -> None:
+    PROGRAM = Path(__file__).with_name("worker_program.py")
+
+    def __init__(self, configuration: dict[str, Any], ledger: Ledger, program: Path = PROGRAM) -> None:
         self.ledger = ledger
-        self.log = ledger.path.parent / f"worker-{len(list(ledger.path.parent.glob('worker-*')))}.log"
+        self.log = ledger.path.parent / f"process-{len(list(ledger.path.parent.glob('process-*')))}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), json.dumps({**configuration, "ledger": str(ledger.path)})],
+                [sys.executable, str(program), json.dumps({**configuration, "ledger": str(ledger.path)})],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -65,9 +66,13 @@ class WorkerProcess:
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
 
+    def stop_later(self) -> None:
+        """Asks it to drain and does not wait for that."""
+        self.signal(signal.SIGTERM)
+
     def stop(self, *, within: float = 40.0) -> int:
         """Asks it to drain; its exit code."""
-        self.signal(signal.SIGTERM)
+        self.stop_later()
         return self.wait(within=within)
 
     def wait(self, *, within: float = 40.0) -> int:

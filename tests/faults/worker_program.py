@@ -5,7 +5,8 @@ the ledger file and takes SIGINT and SIGTERM as a program of a user would.
 
 Configuration: ``flavour`` (sync, asyncio, trio; with ``+thread`` the handler of an asynchronous worker is a plain
 function), ``queue``, ``ledger``, ``options`` of the Worker, ``clock_offset_ms`` (this machine's clock is
-wrong by that much).
+wrong by that much), ``forgets_after_ms`` (names of dead workers leave the group after that time, not after ten
+minutes).
 """
 
 import asyncio
@@ -20,9 +21,12 @@ from typing import Any
 
 import anyio
 
+import chasquimq._core.worker
+import chasquimq._net.housekeeper
 from chasquimq import UnrecoverableError, aio, sync
 from chasquimq._fast import wall_ms
 from chasquimq._net.clock import SystemClock
+from tests.faults.notes import Notes
 
 
 class BrokenText(Exception):
@@ -76,11 +80,7 @@ RETURNS: dict[str, Any] = {
 class Program:
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = configuration
-        self.ledger = os.open(configuration["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-    def note(self, event: str, **fields: Any) -> None:
-        line = {"event": event, "by": self.configuration["flavour"], "pid": os.getpid(), "at": time.monotonic()}
-        os.write(self.ledger, json.dumps({**line, **fields}, default=_to_json).encode() + b"\n")
+        self.note = Notes(configuration["ledger"], configuration["flavour"]).note
 
     # -- the handler ---------------------------------------------------------------------------------------------------
 
@@ -147,16 +147,15 @@ def _about(job: Any) -> dict[str, Any]:
     return {"id": job.id, "name": job.name, "run": job.attempts_made, "redelivered": job.redelivered}
 
 
-def _to_json(value: Any) -> Any:
-    return {"$hex": value.hex()} if isinstance(value, bytes) else repr(value)
-
-
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     faulthandler.register(signal.SIGUSR1)  # a worker that does not end is asked where it is
     configuration = json.loads(sys.argv[1])
     if offset_ms := configuration.get("clock_offset_ms"):
         SystemClock.wall_ms = staticmethod(lambda: wall_ms() + offset_ms)
+    if forgets_after_ms := configuration.get("forgets_after_ms"):
+        chasquimq._core.worker.DEAD_CONSUMER_MS = forgets_after_ms
+        chasquimq._net.housekeeper.REAP_INTERVAL_MS = forgets_after_ms // 2
     program = Program(configuration)
     try:
         program.run()

@@ -66,13 +66,13 @@ def test_who_is_sent_again(idempotent: bool, error: RedisConnectionError, again:
 
 def test_what_the_caller_is_told() -> None:
     ambiguous = lost_call_error(call(idempotent=False), LOST, " (number 2 of the stream)")
-    assert ambiguous.may_have_executed
+    assert (ambiguous.may_have_executed, ambiguous.safe_to_repeat) == (True, False)
     assert str(ambiguous).startswith("queue.add (number 2 of the stream): It broke. The command had been sent")
     safe = lost_call_error(call(idempotent=True), LOST)
-    assert not safe.may_have_executed
+    assert (safe.may_have_executed, safe.safe_to_repeat) == (True, True)
     assert "Repeating the call is safe" in str(safe)
     unsent = lost_call_error(call(idempotent=False), UNSENT)
-    assert not unsent.may_have_executed
+    assert (unsent.may_have_executed, unsent.safe_to_repeat) == (False, True)
     assert "no effect" in str(unsent)
     assert type(lost_call_error(call(idempotent=False), RedisTimeoutError("x"))) is RedisTimeoutError
     assert "redis://h:1/0" in str(unreachable_error("redis://h:1/0", "refused"))
