@@ -55,14 +55,16 @@ class _Shape:
         "fields",
         "has_post_init",
         "is_frozen",
+        "is_kw_only",
         "positional",
         "puts",
         "shown",
     )
 
-    def __init__(self, fields: dict[str, _Field], *, is_frozen: bool, has_post_init: bool) -> None:
+    def __init__(self, fields: dict[str, _Field], *, is_frozen: bool, is_kw_only: bool, has_post_init: bool) -> None:
         self.fields = fields
         self.is_frozen = is_frozen
+        self.is_kw_only = is_kw_only
         self.has_post_init = has_post_init
         self.puts = [(name, each.put) for name, each in fields.items()]
         settings = [(name, each.settings) for name, each in fields.items()]
@@ -82,7 +84,9 @@ class _Shape:
                 (each.name, each.annotation, dataclasses.field(kw_only=each.kw_only, **each.settings))
                 for each in self.fields.values()
             ]
-            self._real = dataclasses.make_dataclass(name, rows, frozen=self.is_frozen, slots=True)
+            self._real = dataclasses.make_dataclass(
+                name, rows, frozen=self.is_frozen, kw_only=self.is_kw_only, slots=True
+            )
         return self._real
 
     def refusal(self, kind: type[Any], args: tuple[Any, ...], given: dict[str, Any]) -> TypeError:
@@ -230,7 +234,9 @@ def _dataclass(*, slots: bool, frozen: bool = False, kw_only: bool = False) -> C
             if not isinstance(default, _Field):
                 default = _Field() if default is _MISSING else _Field(default=default)
             fields[name] = default.in_class(kind, name, annotation, kw_only=kw_only)
-        kind.__shape__ = _Shape(fields, is_frozen=frozen, has_post_init=hasattr(kind, "__post_init__"))
+        kind.__shape__ = _Shape(
+            fields, is_frozen=frozen, is_kw_only=kw_only, has_post_init=hasattr(kind, "__post_init__")
+        )
         kind.__match_args__ = kind.__shape__.positional  # type: ignore[misc]  # mypy wants it in the class body
         return kind
 
