@@ -110,6 +110,9 @@ def unnoticed(item: Item, failed: set[str], forms: set[str]) -> list[str]:
 
 def main(words: list[str]) -> int:
     chosen = [each for each in mutations() if not words or any(word in each.name for word in words)]
+    if not chosen:
+        print(f"no fault's name contains any of {', '.join(map(repr, words))}; the names are in tests/proof/mutations")
+        return 2
     table = {item.key: item for item in items()}
     failed: dict[str, set[str]] = defaultdict(set)
     broken_in: dict[str, set[str]] = defaultdict(set)

@@ -50,14 +50,16 @@ def _producing() -> Producing:
 
 
 def add(jobs: int) -> Prepared:
-    """From name and data to the bytes of XADD, and the reading of its reply."""
+    """From name and data to the bytes of XADD and the Job, and the reading of its reply."""
     producing, data = _producing(), [payload(number) for number in range(jobs)]
     replies = [b"1795489905760-0"]
+    producing.encode_name(NAME)  # known from the second job on
 
     def run() -> None:
         for item in data:
-            call = producing.add(producing.new_job(NAME, item, None), NEWEST)
-            call.parse(replies)
+            made = producing.add_plain(Job, None, NAME, item, NEWEST)
+            assert made is not None
+            made[0].parse(replies)
 
     return run
 

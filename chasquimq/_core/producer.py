@@ -23,6 +23,7 @@ from chasquimq._fast import (
     BackoffTuple,
     JobHead,
     JobState,
+    PlainJobs,
     PlainRows,
     encode_envelope,
     encode_member,
@@ -141,6 +142,9 @@ class Producing:
         self._producer_id = producer_id
         self._retry_safe_head = JobHead(keys.stream, producer_id.encode())
         self._names: dict[str, bytes] = {}
+        limit = settings.max_payload_bytes
+        self._plain_jobs = PlainJobs(self._plain_head, self._names, limit, now_ms)
+        self._retry_safe_jobs = PlainJobs(self._retry_safe_head, self._names, limit, now_ms)
         self._scripts_sent: set[bytes] = set()
 
     # -- from arguments to a NewJob ---------------------------------------------------------------------------
@@ -254,10 +258,24 @@ class Producing:
                 repeatable=job.has_caller_id,
                 eval_form=lambda _: script.eval(keys, arguments),
             )
-        # With IDMP the server itself knows an add that arrives twice, so that a lost answer can be asked again.
         head = self._retry_safe_head if profile.has_idmp else self._plain_head
         request = frame_job(head, job.job_id, job.payload, job.created_at_ms, job.name, job.retry)
-        return Call("queue.add", request, _is_duplicate, idempotent=profile.has_idmp, repeatable=False)
+        return _plain_add(request, profile)
+
+    def add_plain(
+        self, job_class: type[JobT], queue: Any, name: str, data: object, profile: ServerProfile
+    ) -> tuple[Call[bool], JobT] | None:
+        """The add of a job without options, and the job, in one step; None when it takes all the others.
+
+        Whatever is wrong with the job is for the long way to tell: ``new_job``, ``add`` and ``made_job``.
+        """
+        if self.settings.events:
+            return None
+        made = (self._retry_safe_jobs if profile.has_idmp else self._plain_jobs).make(job_class, queue, name, data)
+        if made is None:
+            return None
+        request, job = made
+        return _plain_add(request, profile), job
 
     def plain_rows(self, job_class: type[JobT] | None, queue: Any, jobs: list[JobT | None]) -> PlainRows[JobT]:
         """What frames the rows without options of one ``add_bulk``."""
@@ -351,6 +369,11 @@ def _retry_override(options: JobsOptions) -> tuple[int | None, BackoffTuple | No
     if attempts is not None:
         whole_number("attempts", attempts, minimum=1, maximum=MAX_ATTEMPTS)
     return attempts, None if options.backoff is None else to_backoff(options.backoff).to_wire()
+
+
+def _plain_add(request: bytes, profile: ServerProfile) -> Call[bool]:
+    # With IDMP the server itself knows an add that arrives twice, so that a lost answer can be asked again.
+    return Call("queue.add", request, _is_duplicate, idempotent=profile.has_idmp, repeatable=False)
 
 
 def _is_duplicate(replies: list[Reply]) -> bool:

@@ -18,7 +18,7 @@ from chasquimq._fast import Entry, EntryReader, pack_command, parse_entries, par
 
 __all__ = ["Intake", "Reading"]
 
-PREFETCH_MS = 10
+PREFETCH_MS = 25
 MAX_PREFETCH = 2048
 MAX_COUNT = 512
 """Together enough for one batch that is read, one that runs and one that is acknowledged: then the server never waits

@@ -19,6 +19,7 @@ _COMPILED = (
     "ledger",
     "payload",
     "producing",
+    "replies",
     "running",
     "ulid",
 )
@@ -54,7 +55,7 @@ if not TYPE_CHECKING and _compiled_modules_load():
     from chasquimq._fast.job_state import JobState
     from chasquimq._fast.ledger import sort_ends, strike, take_in
     from chasquimq._fast.payload import decode_payload, encode_payload
-    from chasquimq._fast.producing import END, FULL, PlainRows, new_job
+    from chasquimq._fast.producing import END, FULL, PlainJobs, PlainRows, new_job
     from chasquimq._fast.replies import EntryReader
     from chasquimq._fast.running import Runs, end_job
     from chasquimq._fast.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
@@ -77,7 +78,7 @@ else:
     from chasquimq._fast._pure.job_state import JobState
     from chasquimq._fast._pure.ledger import sort_ends, strike, take_in
     from chasquimq._fast._pure.payload import decode_payload, encode_payload
-    from chasquimq._fast._pure.producing import END, FULL, PlainRows, new_job
+    from chasquimq._fast._pure.producing import END, FULL, PlainJobs, PlainRows, new_job
     from chasquimq._fast._pure.replies import EntryReader
     from chasquimq._fast._pure.running import Runs, end_job
     from chasquimq._fast._pure.ulid import mint_ulid, mint_ulids, ulid_timestamp_ms
@@ -95,6 +96,7 @@ __all__ = [
     "FrameBuffer",
     "JobHead",
     "JobState",
+    "PlainJobs",
     "PlainRows",
     "Runs",
     "backoff_ms",

@@ -1,13 +1,14 @@
-"""Rows of plain jobs into a request: the compiled twin of ``_pure/producing.py``, which explains the rules.
+"""Plain jobs into requests: the compiled twin of ``_pure/producing.py``, which explains the rules.
 
-Frames what is exactly a row of a name and data, and hands back the first row that is anything else. It must never
-refuse a row or write half of one: all of a row is checked, encoded and made before its first byte is written.
+Frames what is exactly a name and data, and hands back what is anything else. It must never refuse a job or write
+half of one: all of it is checked, encoded and made before its first byte is written.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_CheckExact
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from chasquimq._fast.envelope cimport unsigned
 from chasquimq._fast.frames cimport FrameBuffer, FramedJob, JobHead, job_size, measure, put_job
@@ -38,16 +39,66 @@ cdef inline JobState made_job(type job_class, object queue, str job_id, str name
     return job
 
 
-cdef class PlainRows:
-    """Frames the rows of one ``add_bulk`` and, given a ``job_class``, adds their jobs to ``jobs``.
+cdef class PlainJobs:
+    """Makes single plain jobs: the request and the job of an ``add`` without options. Thread-safe.
 
-    ``names`` holds the known names, checked and encoded. For one thread at a time.
+    ``names`` holds the known names, checked and encoded.
     """
 
     cdef JobHead head
     cdef dict names
     cdef Py_ssize_t envelope_limit
     cdef object now_ms
+
+    def __init__(self, JobHead head not None, dict names not None, Py_ssize_t envelope_limit, now_ms):
+        self.head = head
+        self.names = names
+        self.envelope_limit = envelope_limit
+        self.now_ms = now_ms
+
+    def make(self, type job_class not None, queue, name, data):
+        """The complete XADD and the job that the add returns; None when this is no plain job."""
+        cdef Writer writer
+        cdef FramedJob job
+        cdef bytes request
+        cdef str job_id
+        open_writer(&writer)
+        try:
+            now = self.now_ms()
+            job_id = self.measured(name, data, now, &job, &writer)
+            if job_id is None:
+                return None
+            request = PyBytes_FromStringAndSize(NULL, job_size(&job))
+            put_job(<uint8_t*>PyBytes_AS_STRING(request), &job)
+            return request, made_job(job_class, queue, job_id, name, data, now)
+        finally:
+            close_writer(&writer)
+
+    cdef str measured(self, object name, object data, object now, FramedJob* job, Writer* writer):
+        """Encodes into ``writer``, to which ``job`` then points; the fresh id, or None when this is no plain job."""
+        cdef PyObject* encoded
+        cdef str job_id
+        if not PyUnicode_CheckExact(name):
+            return None
+        encoded = known_name(self.names, name)
+        writer.size = 0
+        if encoded is NULL or not write_payload(writer, data):
+            return None
+        job_id = next_ulid()
+        job.payload = writer.data
+        job.payload_size = writer.size
+        job.retry = NULL
+        job.retry_size = 0
+        measure(job, self.head, job_id, unsigned("created_at_ms", now, U64_MAX), <bytes>encoded)
+        return job_id if job.envelope_size <= self.envelope_limit else None
+
+
+cdef class PlainRows(PlainJobs):
+    """Frames the rows of one ``add_bulk`` and, given a ``job_class``, adds their jobs to ``jobs``.
+
+    For one thread at a time.
+    """
+
     cdef type job_class
     cdef object queue
     cdef list jobs
@@ -62,10 +113,7 @@ cdef class PlainRows:
         queue,
         list jobs not None,
     ):
-        self.head = head
-        self.names = names
-        self.envelope_limit = envelope_limit
-        self.now_ms = now_ms
+        PlainJobs.__init__(self, head, names, envelope_limit, now_ms)
         self.job_class = job_class
         self.queue = queue
         self.jobs = jobs
@@ -85,26 +133,14 @@ cdef class PlainRows:
 
     cdef bint frame(self, object row, FrameBuffer frames, Writer* writer) except -1:
         cdef FramedJob job
-        cdef PyObject* encoded
         cdef str job_id
         if not PyTuple_CheckExact(row) or PyTuple_GET_SIZE(row) != 2:
             return False
         name = (<tuple>row)[0]
         data = (<tuple>row)[1]
-        if not PyUnicode_CheckExact(name):
-            return False
-        encoded = known_name(self.names, name)
-        writer.size = 0
-        if encoded is NULL or not write_payload(writer, data):
-            return False
         now = self.now_ms()
-        job_id = next_ulid()
-        job.payload = writer.data
-        job.payload_size = writer.size
-        job.retry = NULL
-        job.retry_size = 0
-        measure(&job, self.head, job_id, unsigned("created_at_ms", now, U64_MAX), <bytes>encoded)
-        if job.envelope_size > self.envelope_limit:
+        job_id = self.measured(name, data, now, &job, writer)
+        if job_id is None:
             return False
         if self.job_class is not None:
             self.jobs.append(made_job(self.job_class, self.queue, job_id, name, data, now))

@@ -92,7 +92,7 @@ class Client:
         """``key``: any key of the queue, whose slot is looked for in a Cluster."""
         self._address = address
         self._location = Location(address, key, self._forget_connection)
-        self._profile: ServerProfile | None = None
+        self.known_profile: ServerProfile | None = None
         self._embedded: EmbeddedServer | None = None
         self._is_closed = False
         self._connection: RawConnection | None = None
@@ -195,9 +195,9 @@ class Client:
 
     async def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
-        if self._profile is None:
+        if self.known_profile is None:
             return (await self._connect(self._patience_ms)).profile
-        return self._profile
+        return self.known_profile
 
     async def dedicated(self) -> Connection:
         """A connection for one owner, for example a worker's blocking reads; the owner closes it."""
@@ -327,7 +327,7 @@ class Client:
                 self._check_open()
                 attempt += 1
             else:
-                self._profile = connection.profile
+                self.known_profile = connection.profile
                 return connection
 
     async def _start_embedded(self) -> None:

@@ -208,9 +208,18 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
     async def _add(self, name: str, data: DataT, options: JobsOptions | None) -> Job[DataT, ResultT]:
         if options is not None and options.repeat is not None:
             return await self._add_repeatable(name, data, options)
-        new = self._producing.new_job(name, data, options)
-        call = self._producing.add(new, await self._client.profile())
-        job: Job[DataT, ResultT] = made_job(Job, self, new, name, data)
+        producing, profile = self._producing, self._client.known_profile
+        job: Job[DataT, ResultT]
+        if (
+            options is not None
+            or profile is None
+            or (plain := producing.add_plain(Job, self, name, data, profile)) is None
+        ):
+            new = producing.new_job(name, data, options)
+            call = producing.add(new, await self._client.profile())
+            job = made_job(Job, self, new, name, data)
+        else:
+            call, job = plain
         job.is_duplicate = await self._client.run(call)
         return job
 

@@ -45,7 +45,7 @@ class Client:
         """``key``: any key of the queue, whose slot is looked for in a Cluster."""
         self._address = address
         self._location = Location(address, key, self._close_idle)
-        self._profile: ServerProfile | None = None
+        self.known_profile: ServerProfile | None = None
         self._embedded: EmbeddedServer | None = None
         self._embedding = threading.Lock()
         self._is_closed = False
@@ -160,10 +160,10 @@ class Client:
 
     def profile(self) -> ServerProfile:
         """What the server can do. Connects if nothing has connected yet."""
-        if self._profile is None:
+        if self.known_profile is None:
             self._give_back(self._take())
-        assert self._profile is not None  # noqa: S101  set by every connection that was opened
-        return self._profile
+        assert self.known_profile is not None  # noqa: S101  set by every connection that was opened
+        return self.known_profile
 
     def dedicated(self) -> FollowingConnection:
         """A connection for one owner, for example a worker's blocking reads; the owner closes it."""
@@ -245,7 +245,7 @@ class Client:
                 attempt += 1
 
     def _noted(self, connection: BlockingConnection) -> BlockingConnection:
-        self._profile = connection.profile
+        self.known_profile = connection.profile
         return connection
 
     def _start_embedded(self) -> None:

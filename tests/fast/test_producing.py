@@ -1,4 +1,4 @@
-"""Plain rows become the XADDs that a FrameBuffer makes of them one by one; every other row comes back untouched."""
+"""Plain jobs become the XADDs that a FrameBuffer makes of them one by one; everything else comes back untouched."""
 
 import itertools
 from datetime import UTC, datetime
@@ -95,6 +95,19 @@ def test_without_a_class_no_jobs_are_made(fast):
     assert (request.count(b"XADD"), jobs) == (3, [])
 
 
+OTHER_JOBS = [
+    (b"send", 1),
+    (Name("send"), 1),
+    (["send"], 1),
+    ("unknown", 1),
+    ("\ud800", 1),
+    ("send", object()),
+    ("send", {"a": [1, {2, 3}]}),
+    ("send", "\ud800"),
+    ("send", 2**70),
+]
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -106,15 +119,7 @@ def test_without_a_class_no_jobs_are_made(fast):
         ("send", 1, None),
         ["send", 1],
         {"name": "send"},
-        (b"send", 1),
-        (Name("send"), 1),
-        (["send"], 1),
-        ("unknown", 1),
-        ("\ud800", 1),
-        ("send", object()),
-        ("send", {"a": [1, {2, 3}]}),
-        ("send", "\ud800"),
-        ("send", 2**70),
+        *OTHER_JOBS,
     ],
     ids=repr,
 )
@@ -175,6 +180,37 @@ def test_an_error_of_the_iterator_is_its_own(fast):
     with pytest.raises(LookupError, match="no more rows"):
         plain_rows(fast).fill(rows(), frames, ROOMY, ROOMY)
     assert frames.commands == 1
+
+
+def plain_jobs(fast, *, producer=None, limit=ROOMY):
+    return fast.producing.PlainJobs(fast.frames.JobHead(STREAM, producer), NAMES, limit, lambda: NOW)
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(sorted(NAMES)), data=VALUES, producer=st.sampled_from([None, b"p"]))
+def test_one_job_becomes_what_a_row_becomes(fast, name, data, producer):
+    made = plain_jobs(fast, producer=producer).make(fast.job_state.JobState, QUEUE, name, data)
+    if made is None:  # whole numbers beyond 63 bits are the twin's
+        assert filled(fast, [(name, data)])[1] is not fast.producing.END
+        return
+    request, job = made
+    assert request == framed(fast, [job], [(name, data)], producer)
+    assert type(job) is fast.job_state.JobState
+    assert (job.name, job.timestamp, job.queue, job.is_duplicate) == (name, NOW, QUEUE, False)
+    assert job.data is data
+
+
+@pytest.mark.parametrize(("name", "data"), OTHER_JOBS, ids=repr)
+def test_any_other_job_is_not_made(fast, name, data):
+    assert plain_jobs(fast).make(fast.job_state.JobState, QUEUE, name, data) is None
+
+
+def test_a_job_is_not_made_when_its_envelope_exceeds_the_limit(fast):
+    job_class, data = fast.job_state.JobState, b"x" * 1000
+    request, _ = plain_jobs(fast).make(job_class, QUEUE, "send", data)
+    envelope = int(request.split(b"$1\r\nd\r\n$")[1].split(b"\r\n")[0])
+    assert plain_jobs(fast, limit=envelope).make(job_class, QUEUE, "send", data) is not None
+    assert plain_jobs(fast, limit=envelope - 1).make(job_class, QUEUE, "send", data) is None
 
 
 def test_a_class_that_is_no_job_is_refused_and_leaves_the_buffer_alone():
