@@ -81,6 +81,27 @@ def test_honest_books_balance(books: Books) -> None:
     assert (result.numbers["confirmed"], result.numbers["acknowledged"], result.numbers["lost"]) == (3, 3, 0)
 
 
+def test_a_first_delivery_that_was_noted_late_is_no_fraud(books: Books) -> None:
+    books.note_add("j")
+    entry_id = books.add("j")
+    books.note_run("j", redelivered=True)  # took over from the other one, which stood still meanwhile
+    books.note_run("j")
+    books.acknowledge(entry_id)
+    assert books.reckon().breaches == []
+
+
+def test_an_add_that_the_server_knew_already_is_no_second_one(books: Books) -> None:
+    books.note_add("j")
+    add = ("XADD", books.state.key("stream"), "IDMP", "producer", "j", "*", "d", books.envelope("j"))
+    entry_id = books.server.client.execute_command(*add)
+    assert books.server.client.execute_command(*add) == entry_id
+    books.note_run("j")
+    books.acknowledge(entry_id)
+    result = books.reckon()
+    assert result.breaches == []
+    assert result.numbers["added"] == 1
+
+
 def acknowledged_without_a_run(books: Books) -> None:
     books.note_add("j")
     books.acknowledge(books.add("j"))

@@ -94,7 +94,8 @@ class Journal:
             key = command[1].removeprefix(self._prefix) if len(command) > 1 else b""
             if word == b"XADD" and key in (b"stream", b"dlq"):
                 entry_id, fields = _entry(command)
-                self._enter((key.decode(), entry_id), envelope(fields[b"d"]))
+                if entry_id != b"*":  # a repeated add, to which IDMP gave the id of the first one
+                    self._enter((key.decode(), entry_id), envelope(fields[b"d"]))
             elif word == b"XADD" and key == b"events":
                 self.events.append(_entry(command)[0].decode())
             elif word == b"ZADD" and key == b"delayed":
