@@ -41,7 +41,7 @@ MIN_WAIT_MS = 0.2
 """Less than that is not worth a system call; the server's clock counts whole milliseconds."""
 
 _looked_at: set[str] = set()
-"""The servers whose eviction policy this process has looked at: one warning for each, however many workers there are."""
+"""The servers whose eviction policy this process has looked at: one warning for each, whatever number of workers."""
 
 
 class Housekeeper:

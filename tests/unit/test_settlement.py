@@ -77,7 +77,7 @@ def test_a_retry_whose_lease_is_doubtful_asks_for_the_owner(profile, age, lost, 
 
 @pytest.mark.parametrize("lease", [100, 3_000, 30_000, 600_000])
 def test_a_lease_is_doubtful_before_it_is_over_because_the_command_is_still_on_its_way(lease):
-    """A margin of 0 would acknowledge, without a look, what another worker may have taken by the time that it arrives."""
+    """A margin of 0 would acknowledge, without a look, what another worker may have by the time that it arrives."""
     worker = Worker(NEWEST, events=False)
     worker.book.lease_ms = lease
     worker.entries[0].lease_until = worker.book.lease_from(NOW)
