@@ -6,6 +6,7 @@ FLAVOUR ?= all
 PYTEST_ARGS ?=
 SEED ?=
 MINUTES ?= 1
+MATRIX_ARGS ?=
 BENCH_ARGS ?=
 PROOF_ARGS ?=
 
@@ -17,7 +18,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test proof chaos demo lint types format docs bench bench-peers bench-check micro wheels clean
+.PHONY: help env servers test test-matrix proof chaos soak demo lint types format docs bench bench-peers bench-check \
+	micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -31,6 +33,7 @@ help: ## this text
 	@echo "  make test PYTEST_ARGS='tests/unit -x'          some tests, up to the first failure"
 	@echo "  make test PYTEST_ARGS='-p no:randomly'         in the written order (the seed is in the output's head)"
 	@echo "  CHASQUIMQ_TEST_SERVER=valkey-9 make test       on another server: redis-7.0, redis-8.2, redis-8.6, valkey-9"
+	@echo "  make test-matrix MATRIX_ARGS='--servers redis-7.0,valkey-9 --pythons 3.13 tests/conformance'"
 	@echo "  CHASQUIMQ_DEBUG=1 make -B env                  extension modules with bounds checks"
 
 # Two stamps: a changed Cython module needs a compiler run, not a new look at all dependencies. So the package is
@@ -46,8 +49,9 @@ $(VENV)/.installed: pyproject.toml setup.py
 $(VENV)/.built: $(VENV)/.installed $(EXTENSIONS)
 	@echo "Compiling the extension modules ..."
 	@$(BIN)/python setup.py -q build_ext --inplace >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
-	@for source in $(filter %.pyx,$(EXTENSIONS)); do \
-		ls "$${source%.pyx}".*.so >/dev/null 2>&1 || { \
+	@suffix=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'); \
+	for source in $(filter %.pyx,$(EXTENSIONS)); do \
+		test -f "$${source%.pyx}$$suffix" || { \
 			cat $(VENV)/build.log >&2; echo "$$source was not compiled: a C compiler and Python's headers are needed (on Debian: gcc python3-dev)." >&2; exit 1; }; \
 	done
 	@touch $@
@@ -61,6 +65,9 @@ servers: env ## the test servers and the reference implementation, into .cache
 
 test: servers ## the whole test suite against real servers (PYTEST_ARGS="...")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-matrix: servers ## the suite on all four servers, with this Python and the newest one (MATRIX_ARGS="...")
+	@$(BIN)/python -m tests.matrix $(MATRIX_ARGS)
 
 proof: servers ## break one feature after another: do the tests in docs/proof.md notice? (PROOF_ARGS="...")
 	@$(BIN)/python tools/write_proof.py

@@ -98,6 +98,11 @@ class BlockingConnection:
             raise
         return connection
 
+    @property
+    def display(self) -> str:
+        """The server, for messages."""
+        return self._address.display
+
     def exchange(self, request: bytes, replies: int = 1, blocks_ms: int = 0) -> list[Reply]:
         """Sends ``request`` and returns its ``replies`` answers: a ``RepliesWithErrors`` if there are errors in it.
 

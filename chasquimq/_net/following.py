@@ -204,6 +204,11 @@ class FollowingConnection:
         return self._journey.home.profile
 
     @property
+    def display(self) -> str:
+        """The server that it leads to, for messages."""
+        return self._journey.home.display
+
+    @property
     def client_id(self) -> int | None:
         """The server's name for this connection; None while it is not where the queue is."""
         return self._journey.home.client_id if self._journey.is_at_home else None

@@ -1,9 +1,9 @@
 """The thread that keeps a worker's promises while everything else may be busy.
 
 It renews the leases of all entries in the worker's hands and, when this worker leads, promotes due jobs and fires
-repeatable ones. It has a
-thread and a connection of its own in every flavour: a handler that computes for a minute or an event loop that is
-blocked stops neither. It must never touch a job or call user code other than through the worker's core.
+repeatable ones. It has a thread and a connection of its own in every flavour: a handler that computes for a minute or
+an event loop that is blocked stops neither. So it is also who looks at the server's settings, which nobody has to wait
+for. It must never touch a job or call user code other than through the worker's core.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hiredis
 
 from chasquimq._core.call import reply_error
 from chasquimq._core.clock import Clock
+from chasquimq._core.eviction import eviction_warning, read_policy
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
 from chasquimq._core.log import logger_named
@@ -38,6 +39,9 @@ MOVING_WAIT_MS = 250
 """So long nobody listens after the server has said that the queue is leaving it."""
 MIN_WAIT_MS = 0.2
 """Less than that is not worth a system call; the server's clock counts whole milliseconds."""
+
+_looked_at: set[str] = set()
+"""The servers whose eviction policy this process has looked at: one warning for each, whatever number of workers."""
 
 
 class Housekeeper:
@@ -88,6 +92,7 @@ class Housekeeper:
                 with contextlib.closing(self._connect()) as connection:
                     self._connection = connection
                     self._cannot_listen = False
+                    _look_at_policy(connection)
                     try:
                         while self._keep_house(connection):
                             if self._was_answered:
@@ -208,3 +213,18 @@ class Housekeeper:
             self._was_answered = True
             for entry in core.book.renewed(entries, flags, sent_at):
                 core.lease_lost(entry, "it could not be renewed: another worker took it over, or it was deleted")
+
+
+def _look_at_policy(connection: FollowingConnection) -> None:
+    """Warns of a server that may throw jobs away; also of one that took over while the worker ran."""
+    server = connection.display
+    if server in _looked_at:
+        return
+    _looked_at.add(server)
+    try:
+        policy = run_on(connection, read_policy())
+    except ChasquiError:
+        _looked_at.discard(server)
+        raise
+    if warning := eviction_warning(policy, server):
+        logger.warning("%s", warning)

@@ -24,9 +24,10 @@ LEAST_RIGHTS_OF_A_WORKER = (
     "+xack +xdel +xautoclaim "  # in the place of XACKDEL and CLAIM on servers before 8.2 and 8.4
     "+type +xadd +time +zadd +zrange +zrangebyscore +zrem +get +set +del +pttl "  # retries, promotion, results, events
     "+exists +blpop +rpush +llen +pexpire "  # the promoter's alarm clock
-    "+client|unblock"  # closing without waiting for a blocked read
+    "+client|unblock "  # closing without waiting for a blocked read
+    "+info"  # its look at the eviction policy
 )
-"""What docs/guides/deployment.md lists; ``~{chasqui:*`` are the keys. Nothing of CONFIG, INFO or SCRIPT."""
+"""What docs/guides/deployment.md lists; ``~{chasqui:*`` are the keys. Nothing of CONFIG or SCRIPT."""
 
 
 def fill(server: RedisServer) -> None:

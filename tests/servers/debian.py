@@ -1,12 +1,13 @@
-"""Server packages of any Debian suite, unpacked into a private folder of the checkout.
+"""Packages of any Debian suite, unpacked into a private folder of the checkout.
 
 Decides which mirror and which keys to use (those of the machine's own apt configuration, read at run time),
 which package version serves, and which library packages it needs: all of them, down to its own C library, so
-that a server built for a newer Debian runs on this one. Must never touch the system's packages, apt state or
+that a program built for a newer Debian runs on this one. Must never touch the system's packages, apt state or
 configuration, and never name a mirror.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -86,8 +87,63 @@ def _read_one_line(file: Path) -> list[tuple[str, str, Path | None]]:
 
 
 def _is_library(package: str) -> bool:
-    # lua-cjson and its like are shared objects that Debian's Redis 7 links to.
-    return (package.startswith(("lib", "lua-")) or package == "zlib1g") and package not in NOT_LIBRARIES
+    # lua-cjson and its like are shared objects that Debian's Redis 7 links to. Headers belong to no program.
+    if package.endswith("-dev") or package in NOT_LIBRARIES:
+        return False
+    return package.startswith(("lib", "lua-")) or package == "zlib1g"
+
+
+def unpack_newest(
+    apt_root: Path, packages: tuple[str, ...], series: tuple[str, ...], suite: str, target: Path
+) -> list[str]:
+    """Unpack `packages` in the newest version of the first series on offer, with libraries of `suite`; what came."""
+    apt = PrivateApt(apt_root)
+    for refresh in (False, True):
+        apt.prepare(refresh=refresh)
+        try:
+            version = _choose_version(apt, packages[0], series)
+            return apt.fetch(list(packages), version, suite, target)
+        except NotAvailable:
+            # Lists grow stale: the archive drops a version as soon as a newer one is there.
+            if refresh:
+                raise
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _choose_version(apt: "PrivateApt", package: str, series: tuple[str, ...]) -> str:
+    offered = apt.versions(package)
+    for wanted in series:
+        for version in offered:
+            if re.match(rf"(?:\d+:)?{re.escape(wanted)}\b", version):
+                return version
+    raise NotAvailable(
+        f"the archive has no {package} {series[0]}, only {', '.join(offered) or 'none'} "
+        f"(apt's own words are in {apt.root / 'update.log'})"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """An unpacked program, and what it has to be started with: its own loader and its own libraries."""
+
+    loader: Path
+    libraries: tuple[Path, ...]
+    executable: Path
+
+    @classmethod
+    def find(cls, program: str, folder: Path) -> "Unpacked":
+        """`program` in the packages that were unpacked into ``folder/root``."""
+        loaders = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
+        name = loaders.get(platform.machine())
+        if name is None:
+            raise NotAvailable(f"the dynamic loader's name on {platform.machine()} is not known here")
+        # Suites differ in whether it is below /lib or /usr/lib; a link would lead to the system's own loader.
+        loader = next((path for path in sorted(folder.rglob(name)) if not path.is_symlink()), None)
+        executable = next(iter(sorted(folder.glob(f"root/**/bin/{program}"))), None)
+        if loader is None or executable is None:
+            raise NotAvailable(f"the unpacked packages hold no {name if loader is None else program}")
+        parents = [path for path in (folder / "root/lib", folder / "root/usr/lib") if path.is_dir()]
+        return cls(loader, tuple(path for parent in parents for path in sorted(parent.glob("*-linux-gnu"))), executable)
 
 
 class PrivateApt:

@@ -8,7 +8,6 @@ server, and a folder counts only when its marker file is there.
 import importlib.util
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .debian import NotAvailable, PrivateApt
+from .debian import NotAvailable, Unpacked, unpack_newest
 from .locks import exclusive
 
 ROOT = Path(__file__).parents[2]
@@ -121,52 +120,17 @@ def _provision(name: str, recipe: Recipe, folder: Path) -> None:
 
 
 def _unpack_debian(recipe: Recipe, suite: str, folder: Path) -> tuple[list[str], list[str]]:
-    apt = PrivateApt(cache_folder() / "apt")
-    for refresh in (False, True):
-        apt.prepare(refresh=refresh)
-        try:
-            version = _choose_version(apt, recipe)
-            contents = apt.fetch(list(recipe.packages), version, suite, folder / "root")
-            break
-        except NotAvailable:
-            # Lists grow stale: the archive drops a version as soon as a newer one is there.
-            if refresh:
-                raise
-    return _command_with_own_loader(recipe.program, folder), contents
-
-
-def _choose_version(apt: PrivateApt, recipe: Recipe) -> str:
-    offered = apt.versions(recipe.packages[0])
-    for series in recipe.series:
-        for version in offered:
-            if re.match(rf"(?:\d+:)?{re.escape(series)}\b", version):
-                return version
-    raise NotAvailable(
-        f"the archive has no {recipe.packages[0]} {recipe.series[0]}, only {', '.join(offered) or 'none'} "
-        f"(apt's own words are in {apt.root / 'update.log'})"
-    )
-
-
-def _command_with_own_loader(program: str, folder: Path) -> list[str]:
-    """Start through the unpacked loader: a program built for a newer C library cannot use the system's."""
-    loaders = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
-    name = loaders.get(platform.machine())
-    if name is None:
-        raise NotAvailable(f"the dynamic loader's name on {platform.machine()} is not known here")
-    # Suites differ in whether it is below /lib or /usr/lib; a link would lead to the system's own loader.
-    loader = next((path for path in sorted(folder.rglob(name)) if not path.is_symlink()), None)
-    executable = next(iter(sorted(folder.glob(f"root/**/bin/{program}"))), None)
-    if loader is None or executable is None:
-        raise NotAvailable(f"the unpacked packages hold no {name if loader is None else program}")
-    directories = [path for path in (folder / "root/lib", folder / "root/usr/lib") if path.is_dir()]
-    directories = [path for parent in directories for path in sorted(parent.glob("*-linux-gnu"))]
-    return [
-        str(loader.relative_to(folder)),
+    contents = unpack_newest(cache_folder() / "apt", recipe.packages, recipe.series, suite, folder / "root")
+    found = Unpacked.find(recipe.program, folder)
+    # Started through the unpacked loader: a program built for a newer C library cannot use the system's.
+    command = [
+        str(found.loader.relative_to(folder)),
         "--inhibit-cache",
         "--library-path",
-        ":".join(str(directory.relative_to(folder)) for directory in directories),
-        str(executable.relative_to(folder)),
+        ":".join(str(library.relative_to(folder)) for library in found.libraries),
+        str(found.executable.relative_to(folder)),
     ]
+    return command, contents
 
 
 def _unpack_wheel(folder: Path) -> tuple[list[str], list[str]]:

@@ -62,12 +62,28 @@ def test_a_retry_is_moved_with_all_that_its_event_needs(profile):
 
 
 @PROFILES
-def test_a_retry_whose_lease_is_doubtful_asks_for_the_owner(profile):
+@pytest.mark.parametrize(
+    ("age", "lost", "asks_for"),
+    [(0.899, False, b""), (0.9, False, b"c-1"), (2.0, False, b"c-1"), (0.0, True, b"c-1")],
+    ids=["a tenth is left", "less is left", "over", "known to be lost"],
+)
+def test_a_retry_whose_lease_is_doubtful_asks_for_the_owner(profile, age, lost, asks_for):
     worker = Worker(profile)
-    worker.entries[0].lost = True
+    worker.entries[0].lost = lost
     worker.fail(worker.entries[0], RETRY)
-    _, arguments = scripted(command(worker.calls()[-1]), "retry_jobs", profile)
-    assert arguments[1] == b"c-1"
+    _, arguments = scripted(command(worker.calls(NOW + LEASE * age)[-1]), "retry_jobs", profile)
+    assert arguments[1] == asks_for
+
+
+@pytest.mark.parametrize("lease", [100, 3_000, 30_000, 600_000])
+def test_a_lease_is_doubtful_before_it_is_over_because_the_command_is_still_on_its_way(lease):
+    """A margin of 0 would acknowledge, without a look, what another worker may have by the time that it arrives."""
+    worker = Worker(NEWEST, events=False)
+    worker.book.lease_ms = lease
+    worker.entries[0].lease_until = worker.book.lease_from(NOW)
+    worker.complete(worker.entries[0])
+    (call,) = worker.calls(NOW + lease - 1)
+    assert scripted(command(call), "ack_owned", NEWEST) == ([KEYS.stream], [GROUP, b"c-1", b"1-0"])
 
 
 @PROFILES
