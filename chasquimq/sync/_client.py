@@ -205,14 +205,15 @@ class Client:
             try:
                 connection, idle_since = self._idle.pop()
             except IndexError:
-                if not is_patient:
-                    return self._noted(open_home(location))
-                return self._open(location.patience_ms if location.may_move else 0)
+                break  # not opened here: its failure would be told with an IndexError before it
             rested = after_failure or time.monotonic() - idle_since > IDLE_CHECK_SECONDS
             if connection.pid == pid and connection.epoch == epoch and not (rested and connection.is_stale()):
                 return connection
             # Closing sends nothing: a socket that came through a fork still belongs to the parent.
             connection.close()
+        if not is_patient:
+            return self._noted(open_home(location))
+        return self._open(location.patience_ms if location.may_move else 0)
 
     def _take_at_once(self) -> BlockingConnection:
         return self._take(after_failure=True, is_patient=False)

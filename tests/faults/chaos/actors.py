@@ -47,6 +47,10 @@ class Actor:
     def is_playing(self) -> bool:
         return self.process is not None and self.process.is_alive
 
+    def _was_killed_by_its_job(self, code: int) -> bool:
+        """Some jobs kill their worker, also while it leaves."""
+        return code == -signal.SIGKILL and self.role == "worker"
+
     def take_its_end(self) -> bool:
         """Whether its process has ended by itself; it is forgotten, and told if there was no good reason."""
         process = self.process
@@ -54,11 +58,10 @@ class Actor:
             return False
         self.process = None
         code = process.wait()
-        was_killed_by_its_job = code == -signal.SIGKILL and self.role == "worker"
         failures = process.ledger.lines("failed")
         # Whoever starts while the server is in trouble says so and ends.
         could_not_start = code == 1 and failures and any(kind in failures[0]["text"] for kind in SERVER_AWAY)
-        if not (was_killed_by_its_job or could_not_start):
+        if not (self._was_killed_by_its_job(code) or could_not_start):
             self.wrong.append(f"{self.name} ended by itself with {code}: {process.log_text()}")
         return True
 
@@ -150,7 +153,7 @@ class Actor:
                 self.wrong.append(f"{self.name} does not leave: {error}")
                 process.kill()
             else:
-                if code:
+                if code and not self._was_killed_by_its_job(code):
                     self.wrong.append(f"{self.name} left with {code}: {process.log_text()}")
         self._leaving.clear()
 
