@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarks.macro.case import FLAVOURS
 from benchmarks.macro.runner import HOST
 from benchmarks.report.document import FIGURES
+from benchmarks.report.parts import fill_in, markdown_table
 from benchmarks.scale.capacity import (
     RATES,
     Figures,
@@ -27,7 +27,6 @@ from benchmarks.scale.capacity import (
 from benchmarks.scale.sizes import measure_sizes
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
-_PART = re.compile(r"(<!-- calculated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> int:
@@ -47,16 +46,16 @@ def main() -> int:
     figures = Figures(stored["medians"], sizes.to_json(), options.side)
     parts = {
         "source": notes(figures, stored["circumstances"]),
-        "core": "\n".join(_markdown(core_table(figures))),
-        "needs": "\n".join(_markdown(needs_table(figures, options.rate or RATES))),
-        "breaking": "\n".join(_markdown(breaking_table(figures))),
-        "sizes": "\n".join(_markdown(_sizes(figures))),
+        "core": "\n".join(markdown_table(core_table(figures))),
+        "needs": "\n".join(markdown_table(needs_table(figures, options.rate or RATES))),
+        "breaking": "\n".join(markdown_table(breaking_table(figures))),
+        "sizes": "\n".join(markdown_table(_sizes(figures))),
         "promotion": f"* Delayed jobs, added one by one and promoted: about {promotion_rate(figures):,.0f} a second.",
     }
     for part in parts.values():
         print(part, end="\n\n")
     if options.write:
-        PAGE.write_text(_filled(PAGE.read_text(), parts))
+        PAGE.write_text(fill_in(PAGE.read_text(), parts))
     return 0
 
 
@@ -72,17 +71,6 @@ def _sizes(figures: Figures) -> Iterator[Sequence[str]]:
     }
     for name, shown in names.items():
         yield [shown, f"{figures.sizes[name]:,.0f}"]
-
-
-def _markdown(rows: Iterator[Sequence[str]]) -> Iterator[str]:
-    heads = next(rows)
-    yield f"| {' | '.join(heads)} |"
-    yield f"| {' | '.join(['---', *['--:'] * (len(heads) - 1)])} |"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
-
-
-def _filled(page: str, parts: dict[str, str]) -> str:
-    return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n\n{found[3]}", page)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def reply_error(name: str, reply: hiredis.ReplyError) -> ServerReplyError | Auth
         return AuthenticationError(
             f"{name}: the server refused the credentials ({text}). Check the username and password of the connection."
         )
-    return ServerReplyError(f"{name}: the server refused the command: {text}{_advice(code)}", code=code)
+    return ServerReplyError(f"{name}: the server refused the command: {text.rstrip('.')}{_advice(code)}", code=code)
 
 
 def single(name: str, convert: Callable[[Reply], T]) -> Callable[[list[Reply]], T]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scale.__main__ import PAGE, _filled
+from benchmarks.report.parts import fill_in
+from benchmarks.scale.__main__ import PAGE
 from benchmarks.scale.capacity import BUSY, WAYS, Figures, breaking_table, core_table, needs_table, promotion_rate
 from benchmarks.scale.sizes import measure_sizes
 from tests.conftest import have
@@ -71,6 +72,6 @@ def test_sizes_are_those_of_the_server() -> None:
 def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
     page = PAGE.read_text()
     names = ("source", "core", "needs", "breaking", "sizes", "promotion")
-    filled = _filled(page, {name: f"({name} goes here)" for name in names})
+    filled = fill_in(page, {name: f"({name} goes here)" for name in names})
     assert all(f"({name} goes here)" in filled for name in names)
-    assert _filled(filled, {name: f"({name} goes here)" for name in names}) == filled
+    assert fill_in(filled, {name: f"({name} goes here)" for name in names}) == filled

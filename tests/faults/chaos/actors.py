@@ -58,10 +58,7 @@ class Actor:
             return False
         self.process = None
         code = process.wait()
-        failures = process.ledger.lines("failed")
-        # Whoever starts while the server is in trouble says so and ends.
-        could_not_start = code == 1 and failures and any(kind in failures[0]["text"] for kind in SERVER_AWAY)
-        if not (self._was_killed_by_its_job(code) or could_not_start):
+        if not (self._was_killed_by_its_job(code) or _could_not_start(process, code)):
             self.wrong.append(f"{self.name} ended by itself with {code}: {process.log_text()}")
         return True
 
@@ -153,7 +150,7 @@ class Actor:
                 self.wrong.append(f"{self.name} does not leave: {error}")
                 process.kill()
             else:
-                if code and not self._was_killed_by_its_job(code):
+                if code and not (self._was_killed_by_its_job(code) or _could_not_start(process, code)):
                     self.wrong.append(f"{self.name} left with {code}: {process.log_text()}")
         self._leaving.clear()
 
@@ -161,3 +158,10 @@ class Actor:
         for process in [*self._leaving, self.process]:
             if process is not None:
                 process.kill()
+
+
+def _could_not_start(process: WorkerProcess, code: int) -> bool:
+    """Whoever starts while the server is in trouble says so and ends, unless a signal finds it at its end."""
+    failures = process.ledger.lines("failed")
+    was_told = bool(failures) and any(kind in failures[0]["text"] for kind in SERVER_AWAY)
+    return was_told and code in (1, -signal.SIGTERM)
