@@ -9,20 +9,23 @@ never wait, look at a clock or draw a random number: delays are returned, random
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from chasquimq._core.call import Call, Reply
-from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError
+from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError, ServerReplyError
 
 __all__ = [
     "connect_delay_ms",
     "eval_request",
     "lost_call_error",
     "may_resend",
+    "result_of",
     "splice",
     "unreachable_error",
     "worker_delay_ms",
 ]
+
+T = TypeVar("T")
 
 CONNECT_ATTEMPTS = 3
 """A producer's attempts for one connection: enough for a restart's blink, over before a web request is."""
@@ -84,6 +87,21 @@ def lost_call_error(call: Call[Any], error: RedisConnectionError, where: str = "
         "have taken effect. Find out before you repeat it, or repeat it with a job_id, which makes it safe.",
         may_have_executed=True,
     )
+
+
+def result_of(call: Call[T], replies: list[Reply], failure: RedisConnectionError | None) -> T:
+    """The result of a Call. ``failure``: what became of an earlier sending.
+
+    An error reply is a refusal of this sending alone: a server that comes back may answer LOADING to an add that it had
+    executed before it went.
+    """
+    if failure is None or not failure.may_have_executed:
+        return call.parse(replies)
+    try:
+        return call.parse(replies)
+    except (ServerReplyError, AuthenticationError) as error:
+        told = f"{failure} It was sent again, and refused: {error}"
+        raise lost_call_error(call, RedisConnectionError(told, may_have_executed=True)) from error
 
 
 def unreachable_error(display: str, reason: str) -> RedisConnectionError:

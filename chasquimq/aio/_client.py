@@ -23,7 +23,7 @@ import anyio.to_thread
 from chasquimq._core.call import Call, Reply
 from chasquimq._core.location import Location
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend
+from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend, result_of
 from chasquimq._dataclass import dataclass, field, replace
 from chasquimq._net.anyio_transport import AnyioSlot
 from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
@@ -130,7 +130,7 @@ class Client:
                 attempt += 1
                 failure = error
             else:
-                return call.parse(replies)
+                return call.parse(replies) if failure is None else result_of(call, replies, failure)
 
     async def _follow(self, connection: RawConnection, call: Call[Any], replies: list[Reply]) -> None:
         """Has what was turned away answered elsewhere, or with a script's text."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from chasquimq._core.call import Call, Reply
 from chasquimq._core.location import Location
 from chasquimq._core.profile import ServerProfile
-from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend
+from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend, result_of
 from chasquimq._dataclass import dataclass, replace
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.following import FollowingConnection, Journey, confirm, open_home
@@ -82,7 +82,7 @@ class Client:
                 connection = self._take_again(call, error)
             else:
                 self._give_back(connection)
-                return call.parse(replies)
+                return call.parse(replies) if failure is None else result_of(call, replies, failure)
 
     def _follow(self, connection: BlockingConnection, call: Call[Any], replies: list[Reply]) -> BlockingConnection:
         """Has what was turned away answered elsewhere, or with a script's text; the connection to go on with."""

@@ -102,6 +102,40 @@ async def _opened(form: Form, address: Address) -> Any:
     return getattr(connection, "it", connection)
 
 
+def takes_one_and_then_refuses(taken: list[bytes], refusal: bytes) -> Callable[[socket.socket], None]:
+    """A server that executes a request, goes before it has answered, and comes back loading its data."""
+    lose = takes_one_and_resets(taken, threading.Event())
+
+    def serve(accepted: socket.socket) -> None:
+        if not taken:
+            lose(accepted)
+        elif accepted.recv(65_536):
+            accepted.sendall(refusal)
+            accepted.recv(1)
+
+    return serve
+
+
+@pytest.mark.parametrize("refusal", [b"-LOADING Redis is loading the dataset in memory\r\n", b"-NOAUTH no\r\n"])
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_refusal_of_the_second_sending_does_not_unsay_the_first(
+    form: Form, peer: Callable[..., Peer], refusal: bytes, repeatable: bool
+) -> None:
+    taken: list[bytes] = []
+    broken = peer(takes_one_and_then_refuses(taken, refusal))
+
+    async def main() -> None:
+        client = form.client(Address(port=broken.port))
+        with pytest.raises(RedisConnectionError, match="sent again, and refused") as caught:
+            await client.run(call("XADD", "x", idempotent=True, repeatable=repeatable))
+        assert len(taken) == 1
+        assert caught.value.may_have_executed
+        assert caught.value.safe_to_repeat is repeatable
+        await client.close()
+
+    form.run(main)
+
+
 def test_what_may_be_repeated_is_told_beside_what_may_have_been_done(form: Form, peer: Callable[..., Peer]) -> None:
     broken = peer(takes_one_and_resets([], threading.Event()))
 
