@@ -19,7 +19,7 @@ from chasquimq.errors import (
     InvalidOptionTypeError,
     NotSupportedError,
 )
-from chasquimq.times import Duration, Instant, duration_ms
+from chasquimq.times import GREATEST, Duration, Instant, duration_ms, number_text
 
 __all__ = [
     "BackoffOptions",
@@ -325,13 +325,13 @@ def to_backoff(value: Duration | BackoffOptions | Mapping[str, Any]) -> BackoffO
     return BackoffOptions(type="fixed", delay=duration_ms("backoff", value))
 
 
-def whole_number(option: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+def whole_number(option: str, value: object, *, minimum: int, maximum: int = GREATEST) -> int:
     """``value`` if it is an int within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected a whole number.")
-    if value < minimum or (maximum is not None and value > maximum):
-        upper = "" if maximum is None else f" and at most {maximum}"
-        raise InvalidOptionError(f"{option} is {value}; expected at least {minimum}{upper}.")
+    if not minimum <= value <= maximum:
+        upper = "" if maximum == GREATEST > value else f" and at most {maximum}"
+        raise InvalidOptionError(f"{option} is {number_text(value)}; expected at least {minimum}{upper}.")
     return value
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 
-__all__ = ["Duration", "Instant", "duration_ms", "instant_ms"]
+__all__ = ["GREATEST", "Duration", "Instant", "duration_ms", "instant_ms", "number_text"]
 
 Duration = int | float | timedelta
 """Milliseconds, or a ``timedelta``."""
@@ -21,7 +21,8 @@ Instant = int | float | datetime
 
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LIMIT_MS = 2**53
+GREATEST = 2**53
+"""The greatest whole number that Redis' scripts, which count in floating point, still tell from the next one."""
 
 
 def duration_ms(option: str, value: Duration) -> int:
@@ -60,6 +61,11 @@ def _whole_ms(option: str, value: object, expected: str) -> int:
 
 
 def _within_limit(option: str, whole: int) -> int:
-    if abs(whole) > _LIMIT_MS:
-        raise InvalidOptionError(f"{option} is {whole} ms, beyond any date that can be stored.")
+    if abs(whole) > GREATEST:
+        raise InvalidOptionError(f"{option} is {number_text(whole)} ms, beyond any date that can be stored.")
     return whole
+
+
+def number_text(number: int) -> str:
+    """A number for a message. Python refuses to write one of thousands of digits."""
+    return str(number) if number.bit_length() < 100 else f"a number of {number.bit_length()} bits"

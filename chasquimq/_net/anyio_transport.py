@@ -31,6 +31,7 @@ from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
     RECEIVE_BUFFER,
+    UNREADABLE,
     closed_error,
     connect_timeout_error,
     first_words_async,
@@ -357,7 +358,7 @@ class AnyioConnection:
                     return
         except self._would_block:
             return
-        except hiredis.ProtocolError as error:
+        except UNREADABLE as error:
             self._fail(garbled_error(self._address, error))
         except OSError as error:
             self._fail(closed_error(self._address, self._received, error))
