@@ -62,7 +62,7 @@ class BackoffOptions:
 
     def __post_init__(self) -> None:
         if self.type not in ("fixed", "exponential"):
-            raise InvalidOptionError(f"backoff type is {self.type!r}; expected 'fixed' or 'exponential' (lower case).")
+            raise InvalidOptionError(f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential' (lower case).")
         duration_ms("backoff delay", self.delay)
         if self.max_delay is not None:
             duration_ms("backoff max_delay", self.max_delay)
@@ -72,8 +72,11 @@ class BackoffOptions:
         if multiplier is not None:
             if isinstance(multiplier, bool) or not isinstance(multiplier, int | float):
                 raise InvalidOptionTypeError(f"backoff multiplier is {type(multiplier).__name__}; expected a number.")
-            if not 0 <= multiplier < float("inf"):
-                raise InvalidOptionError(f"backoff multiplier is {multiplier!r}; expected a finite number, 0 or more.")
+            # Not "less than infinity": an int may be more than any float.
+            if not 0 <= multiplier <= sys.float_info.max:
+                raise InvalidOptionError(
+                    f"backoff multiplier is {shown(multiplier)}; expected a finite number, 0 or more."
+                )
 
     def to_wire(self) -> tuple[str, int, int | None, float | None, int | None]:
         """The five positions of the wire's backoff array (docs/wire-format.md, job envelope)."""
@@ -129,7 +132,7 @@ class MissedFires:
 
     def __post_init__(self) -> None:
         if self.kind not in ("skip", "fire-once", "fire-all"):
-            raise InvalidOptionError(f"missed_fires kind is {self.kind!r}; expected 'skip', 'fire-once' or 'fire-all'.")
+            raise InvalidOptionError(f"missed_fires kind is {shown(self.kind)}; expected 'skip', 'fire-once' or 'fire-all'.")
         if self.kind == "fire-all":
             whole_number("missed_fires max_catchup", self.max_catchup, minimum=1)
         elif self.max_catchup is not None:
@@ -342,6 +345,13 @@ def flag(option: str, value: object, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected True or False.")
     return value
+
+
+def shown(value: object) -> str:
+    """A wrong value for a message. Of what cannot be told in a line it is the type."""
+    if isinstance(value, int):
+        return number_text(value)
+    return f"{value!r:.200}" if isinstance(value, str | float) else type(value).__name__
 
 
 def check_job_id(job_id: object) -> str:
