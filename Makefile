@@ -83,11 +83,12 @@ $(VENV)/.fuzz: $(VENV)/.installed
 	@CHASQUIMQ_NO_EXTENSIONS=1 $(BIN)/python -m pip install -qq -e '.[fuzz]'
 	@touch $@
 
-fuzz: env $(VENV)/.fuzz ## hostile bytes for every decoder, guided by what they reach (MINUTES=, TARGET=)
-	@$(BIN)/python -m tests.fuzz $(TARGET) --minutes $(or $(MINUTES),5)
+# With clang, the compiled modules are guided too; without it, they only run beside their twins.
+GUIDED = $(if $(shell command -v clang),$(BIN)/python tools/variant.py coverage) $(CURDIR)/$(BIN)/python
+fuzz: env $(VENV)/.fuzz ## hostile bytes for every decoder, guided by what they reach (MINUTES=, TARGET=; tests/fuzz/README.md)
+	@$(GUIDED) -m tests.fuzz $(TARGET) --minutes $(or $(MINUTES),5)
 
-# Slower by half; the first time, two minutes go into compiling. Not what listens to the clock or counts what is allocated.
-sanitize: servers ## the tests with extension modules that end at the first wrong access (TESTS=, PYTEST_ARGS="...")
+sanitize: servers ## tests with extension modules that end at the first wrong access (TESTS=, PYTEST_ARGS="...")
 	@$(BIN)/python tools/variant.py sanitize $(CURDIR)/$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
 demo: env ## see it work: sync, asyncio and trio in a minute (FLAVOUR=sync, asyncio, trio or all)

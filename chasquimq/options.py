@@ -62,7 +62,9 @@ class BackoffOptions:
 
     def __post_init__(self) -> None:
         if self.type not in ("fixed", "exponential"):
-            raise InvalidOptionError(f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential' (lower case).")
+            raise InvalidOptionError(
+                f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential' (lower case)."
+            )
         duration_ms("backoff delay", self.delay)
         if self.max_delay is not None:
             duration_ms("backoff max_delay", self.max_delay)
@@ -132,7 +134,9 @@ class MissedFires:
 
     def __post_init__(self) -> None:
         if self.kind not in ("skip", "fire-once", "fire-all"):
-            raise InvalidOptionError(f"missed_fires kind is {shown(self.kind)}; expected 'skip', 'fire-once' or 'fire-all'.")
+            raise InvalidOptionError(
+                f"missed_fires kind is {shown(self.kind)}; expected 'skip', 'fire-once' or 'fire-all'."
+            )
         if self.kind == "fire-all":
             whole_number("missed_fires max_catchup", self.max_catchup, minimum=1)
         elif self.max_catchup is not None:

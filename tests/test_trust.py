@@ -15,7 +15,18 @@ from chasquimq.errors import EnvelopeError, PayloadDecodeError, PayloadEncodeErr
 PACKAGE = Path(chasquimq.__file__).parent
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyx", ".pxd"))
 # Modules that make objects, or code, out of bytes.
-CARRIERS = {"pickle", "_pickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle", "joblib", "yaml"}
+CARRIERS = {
+    "pickle",
+    "_pickle",
+    "pickletools",
+    "marshal",
+    "shelve",
+    "dill",
+    "cloudpickle",
+    "jsonpickle",
+    "joblib",
+    "yaml",
+}
 RUNNERS = {"eval", "exec", "compile", "__import__"}
 EVERY_SOURCE = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
@@ -29,13 +40,17 @@ def test_no_module_makes_objects_or_code_out_of_bytes(path):
         assert not [name for name in RUNNERS if f"{name}(" in text]
         return
     tree = ast.parse(text)
-    named = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    named = {
+        alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
     named |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     carried = named & CARRIERS
     if path.relative_to(PACKAGE) == Path("_processes/blueprint.py"):
         # It tries early whether multiprocessing, which spawns interpreters, will be able to carry a function.
         assert carried == {"pickle"}
-        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_name(node.value, "pickle")}
+        used = {
+            node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_name(node.value, "pickle")
+        }
         assert used == {"dumps"}
     else:
         assert not carried
@@ -55,7 +70,10 @@ def test_only_lines_between_the_processes_of_one_worker_carry_objects():
         if path.suffix == ".py"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        and any(name.startswith("multiprocessing") for name in [getattr(node, "module", None) or "", *(a.name for a in node.names)])
+        and any(
+            name.startswith("multiprocessing")
+            for name in [getattr(node, "module", None) or "", *(a.name for a in node.names)]
+        )
     ]
     assert {name.partition("/")[0] for name in users} == {"_processes"}
 

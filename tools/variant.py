@@ -4,12 +4,13 @@
 end the process at the first access beyond what is allocated and at the first step of undefined behaviour.
 ``python tools/variant.py coverage COMMAND …``: built so that libFuzzer sees which branches are taken (clang).
 
-The copy is .cache/variants/NAME and is brought up to date before each command; the checkout itself is never touched. The
-modules are compiled with the directives of a release: what users run is what is looked at.
+The copy is .cache/variants/NAME and is brought up to date before each command; the checkout itself is never touched.
+The modules are compiled with the directives of a release: what users run is what is looked at.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -20,9 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = ROOT / ".cache" / "variants"
 COMPILED = "chasquimq/_fast"
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+COVERAGE = "-fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp -g"
 BUILDS = {
     "sanitize": {"CC": "gcc", "CFLAGS": SANITIZERS, "LDFLAGS": SANITIZERS},
-    "coverage": {"CC": "clang", "CFLAGS": "-fsanitize=fuzzer-no-link -g", "LDFLAGS": "-fsanitize=fuzzer-no-link"},
+    "coverage": {"CC": "clang", "CFLAGS": COVERAGE, "LDFLAGS": f"{COVERAGE} -Wl,--no-as-needed"},
 }
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     # Programs that tests start find the copy too, wherever they stand.
     environment = {**os.environ, "PYTHONPATH": str(tree), **(sanitizers_options() if name == "sanitize" else {})}
     os.chdir(tree)
-    os.execve(command[0], command, environment)
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell is what is wanted
 
 
 def bring_up_to_date(tree: Path) -> None:
@@ -65,7 +67,9 @@ def is_built(path: Path) -> bool:
 
 def build(name: str, tree: Path) -> None:
     """Compiles what has changed. A module that cannot be compiled is an error here."""
-    flags = BUILDS[name]
+    flags = dict(BUILDS[name])
+    if name == "coverage":
+        flags["LDFLAGS"] += f" -Wl,-rpath,{libfuzzer().parent} {libfuzzer()}"
     log = tree / "build.log"
     with log.open("wb") as output:
         subprocess.run(
@@ -78,11 +82,21 @@ def build(name: str, tree: Path) -> None:
         sys.exit(f"not compiled: {', '.join(missing)}; {flags['CC']} with its sanitizer libraries is needed")
 
 
+def libfuzzer() -> Path:
+    """The part of atheris that the modules report to. They name it as a library of theirs: then they find it."""
+    found = importlib.util.find_spec("atheris.core_with_libfuzzer")
+    if found is None or found.origin is None:
+        sys.exit("atheris is not installed: make fuzz does it")
+    return Path(found.origin)
+
+
 def sanitizers_options() -> dict[str, str]:
-    """The environment in which an interpreter that knows nothing of sanitizers loads modules that were built with them."""
-    libraries = (library("libasan.so"), library("libstdc++.so"))
+    """What an interpreter that knows nothing of sanitizers needs, to load modules that were built with them."""
+    if not (asan := library("libasan.so")):
+        sys.exit("gcc's libasan is needed (on Debian it comes with gcc)")
     return {
-        "LD_PRELOAD": " ".join(libraries),
+        # C++ behind it, for modules of others: who throws must be known before who catches is loaded.
+        "LD_PRELOAD": f"{asan} {library('libstdc++.so.6')}".strip(),
         # Python's own allocator would hide most of what is allocated from the sanitizer.
         "PYTHONMALLOC": "malloc",
         # Not leaks: the interpreter does not free everything at its end, and tests of ours count what is allocated.
@@ -92,8 +106,11 @@ def sanitizers_options() -> dict[str, str]:
 
 
 def library(name: str) -> str:
-    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
-    return str(Path(found.stdout.strip()).resolve(strict=True))
+    """Where gcc has a library; empty if it has not."""
+    found = Path(
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+    )
+    return str(found.resolve()) if found.is_absolute() else ""
 
 
 if __name__ == "__main__":

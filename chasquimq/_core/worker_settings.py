@@ -146,7 +146,9 @@ def _duration(option: str, value: Duration | None, *, default: int, minimum: int
 def _start_method(value: object) -> str | None:
     if value is None or (isinstance(value, str) and value in _START_METHODS):
         return value
-    raise InvalidOptionError(f"start_method is {shown(value)}; expected 'fork', 'spawn', or None for what is safe here.")
+    raise InvalidOptionError(
+        f"start_method is {shown(value)}; expected 'fork', 'spawn', or None for what is safe here."
+    )
 
 
 def _ack_each(value: object) -> bool:

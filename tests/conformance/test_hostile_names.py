@@ -40,7 +40,7 @@ def named_world(world: World, hostile: str) -> Iterator[World]:
 
 @EVERY_NAME
 async def test_a_queue_of_any_name(named_world: World, hostile: str) -> None:
-    """Every kind of key that a queue has is used: stream, delayed set, markers, results, dead letters, specs, events."""
+    """Each kind of key that a queue has is used: stream, delayed set, markers, results, dead letters, specs, events."""
     world, ran = named_world, []
 
     async def handle(job: Any) -> Any:
@@ -186,7 +186,7 @@ async def test_what_cannot_be_written_is_refused_at_once(
     assert list(world.admin.scan_iter(match=world.key("*"), count=10_000)) == []
 
 
-@pytest.mark.parametrize("name", [LONG, "\ud800", "", " ", "\t\n", "\udcff"])
+@pytest.mark.parametrize("name", [LONG, "a\ud800", "", " ", "\t\n", "\udcff"])
 async def test_no_queue_has_such_a_name(world: World, name: str) -> None:
     async def handle(job: Any) -> None: ...
 

@@ -373,8 +373,8 @@ def test_an_envelope_never_prints_its_payload(fast):
 
 
 def test_keys_that_are_times_cannot_be_made_to_collide(fast, monkeypatch):
-    """msgpack.Timestamp has a hash that can be computed backwards: with 65,000 keys of the same hash, which fit into one
-    job, making the map of them took minutes, at each delivery anew."""
+    """msgpack.Timestamp has a hash that can be computed backwards. With 65,000 keys of the same hash, which fit into
+    one job, making the map of them took minutes, at each delivery anew."""
     compared = []
     monkeypatch.setattr(msgpack.Timestamp, "__eq__", lambda one, other: compared.append(one) or one is other)
     keys = [b"\xc7\x0c\xff" + struct.pack(">IQ", *pair) for pair in times_of_one_hash(50)]

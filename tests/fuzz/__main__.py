@@ -30,7 +30,9 @@ def main() -> int:
     names = arguments.targets or list(TARGETS)
     seconds = max(1, round(arguments.minutes * 60 / len(names)))
     failed = [name for name in names if not fuzz(name, seconds)]
-    print(f"{len(names) - len(failed)} of {len(names)} targets clean" + (f"; failed: {', '.join(failed)}" * bool(failed)))
+    print(
+        f"{len(names) - len(failed)} of {len(names)} targets clean" + (f"; failed: {', '.join(failed)}" * bool(failed))
+    )
     return bool(failed)
 
 

@@ -1,7 +1,7 @@
 """One target under atheris, with libFuzzer's arguments: ``python -m tests.fuzz.guided TARGET [OPTIONS] [FOLDERS]``.
 
-The pure twins and all that decides in ``_core`` are instrumented, so that the fuzzer sees which branches an input takes;
-the compiled twins run beside them and must agree.
+The pure twins and all that decides in ``_core`` are instrumented, so that the fuzzer sees which branches an input
+takes; the compiled twins run beside them and must agree.
 """
 
 from __future__ import annotations

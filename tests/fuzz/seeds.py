@@ -20,11 +20,19 @@ _VECTORS = Path(__file__).parents[1] / "vectors"
 REGRESSIONS = Path(__file__).with_name("regressions")
 TOKENS = (
     *(b"*1\r\n", b"*-1\r\n", b"$-1\r\n", b"$999999999\r\n", b"%1\r\n", b"_\r\n", b"\r\n", b":0\r\n", b"-ERR x\r\n"),
-    *(b"\xdd\xff\xff\xff\xff", b"\xdc\x7f\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff"),
-    *(b"\xd6\xff\x00\x00\x00\x01", b"\xd7\xff" + b"\xff" * 8, b"\xc7\x0c\xff" + b"\x7f" * 12, b"\xcb\x7f\xf8" + b"\0" * 6),
-    *(b"\x91" * 70, b"\x81\x01" * 70, b"\x90", b"\x80", b"\xc0", b"\xc1", b"\xff", b"\x00", b"}", b"{", b"\n", b"\xed\xa0\x80"),
+    # Headers of MessagePack that announce much, times, NaN, nesting.
+    *(
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdc\x7f\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+    ),
+    *(b"\xd6\xff\x00\x00\x00\x01", b"\xd7\xff" + b"\xff" * 8, b"\xc7\x0c\xff" + b"\x7f" * 12),
+    *(b"\xcb\x7f\xf8" + b"\0" * 6, b"\x91" * 70, b"\x81\x01" * 70, b"\x90", b"\x80", b"\xc0", b"\xc1"),
+    *(b"\xff", b"\x00", b"}", b"{", b"\n", b"\xed\xa0\x80"),
     *(b"9" * 30, b"-1", b"1e308", b"NaN", b"*/5", b"L", b"#", b"W", b"@", b":", b"%00", b"%s", b"[::1]", b"?ssl=1"),
-)  # fmt: skip
+)
 
 
 def seeds(target: str) -> list[bytes]:
@@ -132,8 +140,24 @@ def _replies() -> list[bytes]:
     listed = b"*3\r\n" + b"".join(rows)
     key = _bulk(b"{chasqui:q}:stream")
     streams = b"%1\r\n" + key + listed, b"*1\r\n*2\r\n" + key + listed
-    odd = b"_\r\n", b"*-1\r\n", b"*0\r\n", b"-NOGROUP x\r\n", b"*2\r\n$3\r\n0-0\r\n*1\r\n_\r\n", b"(12345678901234567890\r\n"
-    return [*streams, listed, streams[0] + b"_\r\n" + streams[1], *odd, b",1.5\r\n", b"#t\r\n", b"=5\r\ntxt:a\r\n", b"~1\r\n:1\r\n"]
+    odd = (
+        b"_\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"-NOGROUP x\r\n",
+        b"*2\r\n$3\r\n0-0\r\n*1\r\n_\r\n",
+        b"(12345678901234567890\r\n",
+    )
+    return [
+        *streams,
+        listed,
+        streams[0] + b"_\r\n" + streams[1],
+        *odd,
+        b",1.5\r\n",
+        b"#t\r\n",
+        b"=5\r\ntxt:a\r\n",
+        b"~1\r\n:1\r\n",
+    ]
 
 
 def _crons() -> list[bytes]:
@@ -147,13 +171,32 @@ def _crons() -> list[bytes]:
 def _events() -> list[bytes]:
     values = "1795489905760", "-5", "٣", "1_0", "9" * 5_000, " 7 ", "[1, {}]", "[" * 2_000, "NaN", ""
     names = range(12)
-    return [packed(kind, *(part for name in names for part in (1, name, value))) for kind in range(9) for value in values]
+    return [
+        packed(kind, *(part for name in names for part in (1, name, value))) for kind in range(9) for value in values
+    ]
 
 
 def _urls() -> list[bytes]:
     rests = (
-        *("localhost:6379/0", "[::1]:6379/15?client_name=x", "h", "h:0", "h:99999", "h:x/1", "/path?db=1", "a,b:2,c/m/3"),
-        *("h/%2F?ssl_cert_reqs=none", "h?socket_timeout=5", "h/0#f", "[::1/0", "h/-1", "h?db=x&db=1", "a:1,b:2?password=p"),
+        *(
+            "localhost:6379/0",
+            "[::1]:6379/15?client_name=x",
+            "h",
+            "h:0",
+            "h:99999",
+            "h:x/1",
+            "/path?db=1",
+            "a,b:2,c/m/3",
+        ),
+        *(
+            "h/%2F?ssl_cert_reqs=none",
+            "h?socket_timeout=5",
+            "h/0#f",
+            "[::1/0",
+            "h/-1",
+            "h?db=x&db=1",
+            "a:1,b:2?password=p",
+        ),
     )
     return [
         packed(scheme, user, password, 1) + rest.encode()
@@ -162,30 +205,54 @@ def _urls() -> list[bytes]:
     ]
 
 
+def _cut_replies() -> list[bytes]:
+    places = bytes([0, 7, 0, 90, 0, 33, 1, 3])
+    return [packed(cuts) + places[: 2 * cuts] + reply for cuts in (0, 4) for reply in _replies()]
+
+
+def _requests() -> list[bytes]:
+    steps = b"".join(packed(kind, "job-1", "payload", 200, 5, "name", 2) for kind in range(5))
+    return [packed("stream", producer, 5) + steps for producer in range(3)]
+
+
+def _redirects() -> list[bytes]:
+    texts = (
+        *("MOVED 3999 127.0.0.1:6381", "ASK 1 ::1:7", "MOVED 1 :99999", "MOVED 1 [::1]:x", "NOSCRIPT x", "READONLY"),
+        *("UNBLOCKED instance state changed", "ERR non local key in a cluster node", f"MOVED 1 h:{'9' * 5_000}", ""),
+    )
+    return [text.encode() for text in texts]
+
+
+def _data() -> list[bytes]:
+    of_each_kind = [bytes([kind, 3, 5, 97, 98, 99, 0, 1, 2, 3, 250, 13]) for kind in range(24)]
+    return [*of_each_kind, bytes([17, 2, 200]), bytes([6, 255, 255, 7, 0])]
+
+
+def _dead_letters() -> list[bytes]:
+    rest = (1, "name", 2, "retries_exhausted", 3, "Traceback …", 4, "1-1")
+    return [packed(0, each, *rest) for each in (*_envelopes(), b"\xc1")]
+
+
+def _options() -> list[bytes]:
+    """A valid pattern or interval, and any value for one option."""
+    bases = (0, 6, 0), (1, 3, 60)
+    values = [(kind, value) for kind in range(8) for value in range(8)]
+    return [packed(2, *base, option, *value) for base in bases for option in range(7) for value in values]
+
+
 _MAKERS = {
-    "replies": lambda: [packed(cuts) + bytes([0, 7, 0, 90, 0, 33, 1, 3, 0, 60])[: 2 * cuts] + reply for cuts in (0, 4) for reply in _replies()],
+    "replies": _cut_replies,
     "entries": _replies,
-    "requests": lambda: [
-        packed("stream", choice, 5) + b"".join(packed(kind, "job-1", "payload", 200, 5, "name", 2) for kind in range(5))
-        for choice in range(3)
-    ],
-    "redirect": lambda: [
-        text.encode()
-        for text in ("MOVED 3999 127.0.0.1:6381", "ASK 1 ::1:7", "MOVED 1 :99999", "NOSCRIPT x", "UNBLOCKED instance state changed", "READONLY", f"MOVED 1 h:{'9' * 5_000}")
-    ],
+    "requests": _requests,
+    "redirect": _redirects,
     "envelope": _envelopes,
     "member": _members,
     "payload": _payloads,
-    "data": lambda: [bytes([kind, 3, 5, 97, 98, 99, 0, 1, 2, 3, 250, 13]) for kind in range(24)] + [bytes([17, 2, 200]), bytes([6, 255, 255, 7, 0])],
-    "dead_letter": lambda: [
-        packed(0, each, 1, "name", 2, "retries_exhausted", 3, "Traceback …", 4, "1-1") for each in (*_envelopes(), b"\xc1")
-    ],
+    "data": _data,
+    "dead_letter": _dead_letters,
     "spec": _specs,
     "cron": _crons,
-    "options": lambda: [
-        # One valid pattern or interval, and any value for one option.
-        packed(2, *base, name, kind, value) for base in ((0, 6, 0), (1, 3, 60)) for name in range(7) for kind in range(8) for value in range(8)
-    ],
+    "options": _options,
     "url": _urls,
     "event": _events,
-}  # fmt: skip
+}

@@ -106,7 +106,9 @@ def _value(source: Source, depth: int) -> Any:
         for _ in range(source.byte() * 3):
             value = [value]
         return value
-    return source.choice([None, True, False, 0.5, float("nan"), float("inf"), {1}, Decimal(1), object, 1j, timedelta(1)])
+    return source.choice(
+        [None, True, False, 0.5, float("nan"), float("inf"), {1}, Decimal(1), object, 1j, timedelta(1)]
+    )
 
 
 def _container(source: Source, kind: int, depth: int) -> Any:

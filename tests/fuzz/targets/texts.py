@@ -15,7 +15,20 @@ _SCHEMES = (
     *("redis", "rediss", "valkey", "valkeys", "unix", "embedded", "redis+sentinel", "rediss+sentinel"),
     *("redis+cluster", "valkeys+cluster", "REDIS", "http", "", "redis+", "+sentinel"),
 )
-_NAMES = ("e", "id", "ts", "n", "attempt", "duration_us", "returnvalue", "reason", "backoff_ms", "delay_ms", "prev", "x")
+_NAMES = (
+    "e",
+    "id",
+    "ts",
+    "n",
+    "attempt",
+    "duration_us",
+    "returnvalue",
+    "reason",
+    "backoff_ms",
+    "delay_ms",
+    "prev",
+    "x",
+)
 _KINDS = ("waiting", "active", "completed", "failed", "retry-scheduled", "delayed", "dlq", "drained", "")
 
 

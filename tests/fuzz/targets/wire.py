@@ -81,12 +81,7 @@ def entries(data: bytes) -> None:
     if reply is False or isinstance(reply, hiredis.ReplyError):
         return
     for function in ("parse_entries", "parse_entry_list"):
-        same(
-            [
-                outcome(_parsed, getattr(twin.entries, function), reply, allowed=(ValueError,))
-                for twin in TWINS
-            ]
-        )
+        same([outcome(_parsed, getattr(twin.entries, function), reply, allowed=(ValueError,)) for twin in TWINS])
 
 
 def _parsed(parse: Any, reply: Any) -> list[list[Any]]:
@@ -167,4 +162,3 @@ def redirect(data: bytes) -> None:
         host, port = found.node
         assert isinstance(host, str)
         assert 0 <= port <= 65_535
-
