@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = ROOT / ".cache" / "variants"
 COMPILED = "chasquimq/_fast"
+FOLDERS = ("chasquimq", "tests", "tools", "examples", "benchmarks", "docs")
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 COVERAGE = "-fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp -g"
 BUILDS = {
@@ -40,21 +41,20 @@ def main() -> int:
 
 
 def bring_up_to_date(tree: Path) -> None:
-    """Every file that belongs to the checkout, and no other one but what was built from them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    wanted = [Path(line) for line in listed.stdout.split("\0") if line and (ROOT / line).is_file()]
+    """Every source file of the checkout, and no other one but what was built from them."""
     tree.mkdir(parents=True, exist_ok=True)
     if not (tree / ".cache").is_symlink():
         (tree / ".cache").symlink_to(ROOT / ".cache", target_is_directory=True)
-    for path in wanted:
+    wanted = {path for path in ROOT.iterdir() if path.is_file()}
+    wanted |= {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()}
+    known = {path.relative_to(ROOT) for path in wanted if "__pycache__" not in path.parts}
+    known = {path for path in known if not is_built(path)}
+    for path in known:
         source, copy = ROOT / path, tree / path
         if not copy.is_file() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy)
-    known = set(wanted)
-    for folder in {path.parts[0] for path in wanted if len(path.parts) > 1}:
+    for folder in FOLDERS:
         for path in (tree / folder).rglob("*"):
             relative = path.relative_to(tree)
             if path.is_file() and relative not in known and not is_built(relative):

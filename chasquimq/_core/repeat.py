@@ -19,7 +19,7 @@ from chasquimq._dataclass import dataclass
 from chasquimq._fast import BackoffTuple, decode_payload
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
 from chasquimq.options import MissedFires, RepeatOptions, build, merge, to_utf8, whole_number
-from chasquimq.times import Instant, duration_ms, instant_ms
+from chasquimq.times import GREATEST, Instant, duration_ms, instant_ms
 
 __all__ = ["Fires", "RepeatSpec", "decode_spec", "plan_fires", "score_ms", "spec_from_options"]
 
@@ -309,7 +309,7 @@ def _stored_missed_fires(stored: Any) -> MissedFires:
         return MissedFires(kind="fire-once")
     body = stored["FireAll"]
     most = body["max_catchup"] if isinstance(body, dict) else body[0] if isinstance(body, list) else body
-    return MissedFires(kind="fire-all", max_catchup=max(1, most))
+    return MissedFires(kind="fire-all", max_catchup=min(max(1, most), GREATEST))
 
 
 def _stored_backoff(stored: Any) -> BackoffTuple | None:

@@ -105,7 +105,7 @@ def requests(data: bytes) -> None:
             if ended[0] != "gave":
                 assert (frames.size, frames.commands) == before, "a refused command was half written"
             # Which of several wrong arguments is named first is not promised.
-            log.append("refused" if method == "command" and ended[0] != "gave" else ended)
+            log.append(ended if ended[0] == "gave" else "refused")
         count, size = frames.commands, frames.size
         request = frames.take()
         assert len(request) == size
