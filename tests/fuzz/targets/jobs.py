@@ -113,8 +113,8 @@ def _value(source: Source, depth: int) -> Any:
 
 def _container(source: Source, kind: int, depth: int) -> Any:
     size = source.byte()
-    if size == 255 and depth == 0:  # many of one, so that the long headers occur
-        return [source.byte()] * source.short()
+    if size == 255 and depth == 0:  # many of one, so that a longer header occurs
+        return [source.byte()] * (source.short() % 300)
     items = [_value(source, depth + 1) for _ in range(size % 20) if source]
     if kind < 8:
         return items
