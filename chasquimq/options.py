@@ -18,8 +18,9 @@ from chasquimq.errors import (
     InvalidOptionError,
     InvalidOptionTypeError,
     NotSupportedError,
+    shown,
 )
-from chasquimq.times import GREATEST, Duration, Instant, duration_ms, number_text
+from chasquimq.times import GREATEST, Duration, Instant, duration_ms
 
 __all__ = [
     "BackoffOptions",
@@ -62,9 +63,7 @@ class BackoffOptions:
 
     def __post_init__(self) -> None:
         if self.type not in ("fixed", "exponential"):
-            raise InvalidOptionError(
-                f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential' (lower case)."
-            )
+            raise InvalidOptionError(f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential'.")
         duration_ms("backoff delay", self.delay)
         if self.max_delay is not None:
             duration_ms("backoff max_delay", self.max_delay)
@@ -74,11 +73,8 @@ class BackoffOptions:
         if multiplier is not None:
             if isinstance(multiplier, bool) or not isinstance(multiplier, int | float):
                 raise InvalidOptionTypeError(f"backoff multiplier is {type(multiplier).__name__}; expected a number.")
-            # Not "less than infinity": an int may be more than any float.
-            if not 0 <= multiplier <= sys.float_info.max:
-                raise InvalidOptionError(
-                    f"backoff multiplier is {shown(multiplier)}; expected a finite number, 0 or more."
-                )
+            if not 0 <= multiplier <= sys.float_info.max:  # an int may be more than that and less than infinity
+                raise InvalidOptionError(f"backoff multiplier is {shown(multiplier)}; expected a number from 0 on.")
 
     def to_wire(self) -> tuple[str, int, int | None, float | None, int | None]:
         """The five positions of the wire's backoff array (docs/wire-format.md, job envelope)."""
@@ -134,9 +130,7 @@ class MissedFires:
 
     def __post_init__(self) -> None:
         if self.kind not in ("skip", "fire-once", "fire-all"):
-            raise InvalidOptionError(
-                f"missed_fires kind is {shown(self.kind)}; expected 'skip', 'fire-once' or 'fire-all'."
-            )
+            raise InvalidOptionError(f"missed_fires kind is {shown(self.kind)}; expected skip, fire-once or fire-all.")
         if self.kind == "fire-all":
             whole_number("missed_fires max_catchup", self.max_catchup, minimum=1)
         elif self.max_catchup is not None:
@@ -338,7 +332,7 @@ def whole_number(option: str, value: object, *, minimum: int, maximum: int = GRE
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected a whole number.")
     if not minimum <= value <= maximum:
         upper = "" if maximum == GREATEST > value else f" and at most {maximum}"
-        raise InvalidOptionError(f"{option} is {number_text(value)}; expected at least {minimum}{upper}.")
+        raise InvalidOptionError(f"{option} is {shown(value)}; expected at least {minimum}{upper}.")
     return value
 
 
@@ -349,13 +343,6 @@ def flag(option: str, value: object, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected True or False.")
     return value
-
-
-def shown(value: object) -> str:
-    """A wrong value for a message. Of what cannot be told in a line it is the type."""
-    if isinstance(value, int):
-        return number_text(value)
-    return f"{value!r:.200}" if isinstance(value, str | float) else type(value).__name__
 
 
 def check_job_id(job_id: object) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, shown
 
-__all__ = ["GREATEST", "Duration", "Instant", "duration_ms", "instant_ms", "number_text"]
+__all__ = ["GREATEST", "Duration", "Instant", "duration_ms", "instant_ms"]
 
 Duration = int | float | timedelta
 """Milliseconds, or a ``timedelta``."""
@@ -62,10 +62,5 @@ def _whole_ms(option: str, value: object, expected: str) -> int:
 
 def _within_limit(option: str, whole: int) -> int:
     if abs(whole) > GREATEST:
-        raise InvalidOptionError(f"{option} is {number_text(whole)} ms, beyond any date that can be stored.")
+        raise InvalidOptionError(f"{option} is {shown(whole)} ms, beyond any date that can be stored.")
     return whole
-
-
-def number_text(number: int) -> str:
-    """A number for a message. Python refuses to write one of thousands of digits."""
-    return str(number) if number.bit_length() < 100 else f"a number of {number.bit_length()} bits"

@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable, Container
 from typing import Any, TypeVar, overload
 
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
-from chasquimq.options import shown
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, shown
 
 __all__ = ["WORKER_EVENTS", "Listeners"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from chasquimq._core.keys import HANDED_BACK
 from chasquimq._core.outcome import RetryPolicy
 from chasquimq._dataclass import dataclass, field
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
-from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, flag, shown, to_backoff, to_utf8, whole_number
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError, shown
+from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, flag, to_backoff, to_utf8, whole_number
 from chasquimq.times import Duration, duration_ms
 
 __all__ = ["WorkerSettings", "check_processor", "is_coroutine_function", "worker_settings"]
