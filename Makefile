@@ -5,7 +5,9 @@ PYTHON ?= python3
 FLAVOUR ?= all
 PYTEST_ARGS ?=
 SEED ?=
-MINUTES ?= 1
+MINUTES ?=
+TARGET ?=
+TESTS ?= tests/fast tests/fuzz tests/unit tests/conformance
 MATRIX_ARGS ?=
 BENCH_ARGS ?=
 PROOF_ARGS ?=
@@ -18,8 +20,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help env servers test test-matrix proof chaos soak demo lint types format docs bench bench-peers bench-check \
-	micro wheels clean
+.PHONY: help env servers test test-matrix proof chaos soak fuzz sanitize demo lint types format docs bench bench-peers \
+	bench-check micro wheels clean
 
 help: ## this text
 	@echo "ChasquiMQ for Python: what can be made here"
@@ -74,7 +76,20 @@ proof: servers ## break one feature after another: do the tests in docs/proof.md
 	@$(BIN)/python tools/check_proof.py $(PROOF_ARGS)
 
 chaos: servers ## kill workers, producers and the server at random, and count what became of every job (SEED=, MINUTES=)
-	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1)
+
+# In the same environment, but only when it is asked for: it has no wheels for some Pythons.
+$(VENV)/.fuzz: $(VENV)/.installed
+	@CHASQUIMQ_NO_EXTENSIONS=1 $(BIN)/python -m pip install -qq -e '.[fuzz]'
+	@touch $@
+
+# With clang, the compiled modules are guided too; without it, they only run beside their twins.
+GUIDED = $(if $(shell command -v clang),$(BIN)/python tools/variant.py coverage) $(CURDIR)/$(BIN)/python
+fuzz: env $(VENV)/.fuzz ## hostile bytes for every decoder, guided by what they reach (MINUTES=, TARGET=; tests/fuzz/README.md)
+	@$(GUIDED) -m tests.fuzz $(TARGET) --minutes $(or $(MINUTES),5)
+
+sanitize: servers ## tests with extension modules that end at the first wrong access (TESTS=, PYTEST_ARGS="...")
+	@$(BIN)/python tools/variant.py sanitize $(CURDIR)/$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
 demo: env ## see it work: sync, asyncio and trio in a minute (FLAVOUR=sync, asyncio, trio or all)
 	@$(BIN)/python -m examples.demo $(FLAVOUR)

@@ -192,3 +192,13 @@ class BulkAddError(ChasquiError, ValueError, TypeError):
         self.errors = dict(errors)
         self.jobs = list(jobs)
         self.added = added
+
+
+def shown(value: object) -> str:
+    """A wrong value for a message; of what cannot be told in a line, the type.
+
+    Python refuses to write a number of thousands of digits, which would hide the error that was meant.
+    """
+    if isinstance(value, int) and value.bit_length() > 100:
+        return f"a number of {value.bit_length()} bits"
+    return f"{value!r:.200}" if isinstance(value, str | float | int) else type(value).__name__

@@ -18,8 +18,9 @@ from chasquimq.errors import (
     InvalidOptionError,
     InvalidOptionTypeError,
     NotSupportedError,
+    shown,
 )
-from chasquimq.times import Duration, Instant, duration_ms
+from chasquimq.times import GREATEST, Duration, Instant, duration_ms
 
 __all__ = [
     "BackoffOptions",
@@ -62,7 +63,7 @@ class BackoffOptions:
 
     def __post_init__(self) -> None:
         if self.type not in ("fixed", "exponential"):
-            raise InvalidOptionError(f"backoff type is {self.type!r}; expected 'fixed' or 'exponential' (lower case).")
+            raise InvalidOptionError(f"backoff type is {shown(self.type)}; expected 'fixed' or 'exponential'.")
         duration_ms("backoff delay", self.delay)
         if self.max_delay is not None:
             duration_ms("backoff max_delay", self.max_delay)
@@ -72,8 +73,8 @@ class BackoffOptions:
         if multiplier is not None:
             if isinstance(multiplier, bool) or not isinstance(multiplier, int | float):
                 raise InvalidOptionTypeError(f"backoff multiplier is {type(multiplier).__name__}; expected a number.")
-            if not 0 <= multiplier < float("inf"):
-                raise InvalidOptionError(f"backoff multiplier is {multiplier!r}; expected a finite number, 0 or more.")
+            if not 0 <= multiplier <= sys.float_info.max:  # an int may be more than that and less than infinity
+                raise InvalidOptionError(f"backoff multiplier is {shown(multiplier)}; expected a number from 0 on.")
 
     def to_wire(self) -> tuple[str, int, int | None, float | None, int | None]:
         """The five positions of the wire's backoff array (docs/wire-format.md, job envelope)."""
@@ -129,7 +130,7 @@ class MissedFires:
 
     def __post_init__(self) -> None:
         if self.kind not in ("skip", "fire-once", "fire-all"):
-            raise InvalidOptionError(f"missed_fires kind is {self.kind!r}; expected 'skip', 'fire-once' or 'fire-all'.")
+            raise InvalidOptionError(f"missed_fires kind is {shown(self.kind)}; expected skip, fire-once or fire-all.")
         if self.kind == "fire-all":
             whole_number("missed_fires max_catchup", self.max_catchup, minimum=1)
         elif self.max_catchup is not None:
@@ -325,13 +326,13 @@ def to_backoff(value: Duration | BackoffOptions | Mapping[str, Any]) -> BackoffO
     return BackoffOptions(type="fixed", delay=duration_ms("backoff", value))
 
 
-def whole_number(option: str, value: object, *, minimum: int, maximum: int | None = None) -> int:
+def whole_number(option: str, value: object, *, minimum: int, maximum: int = GREATEST) -> int:
     """``value`` if it is an int within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidOptionTypeError(f"{option} is {type(value).__name__}; expected a whole number.")
-    if value < minimum or (maximum is not None and value > maximum):
-        upper = "" if maximum is None else f" and at most {maximum}"
-        raise InvalidOptionError(f"{option} is {value}; expected at least {minimum}{upper}.")
+    if not minimum <= value <= maximum:
+        upper = "" if maximum == GREATEST > value else f" and at most {maximum}"
+        raise InvalidOptionError(f"{option} is {shown(value)}; expected at least {minimum}{upper}.")
     return value
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, shown
 
-__all__ = ["Duration", "Instant", "duration_ms", "instant_ms"]
+__all__ = ["GREATEST", "Duration", "Instant", "duration_ms", "instant_ms"]
 
 Duration = int | float | timedelta
 """Milliseconds, or a ``timedelta``."""
@@ -21,7 +21,8 @@ Instant = int | float | datetime
 
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LIMIT_MS = 2**53
+GREATEST = 2**53
+"""The greatest whole number that Redis' scripts, which count in floating point, still tell from the next one."""
 
 
 def duration_ms(option: str, value: Duration) -> int:
@@ -60,6 +61,6 @@ def _whole_ms(option: str, value: object, expected: str) -> int:
 
 
 def _within_limit(option: str, whole: int) -> int:
-    if abs(whole) > _LIMIT_MS:
-        raise InvalidOptionError(f"{option} is {whole} ms, beyond any date that can be stored.")
+    if abs(whole) > GREATEST:
+        raise InvalidOptionError(f"{option} is {shown(whole)} ms, beyond any date that can be stored.")
     return whole

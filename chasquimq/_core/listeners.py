@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Container
 from typing import Any, TypeVar, overload
 
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, shown
 
 __all__ = ["WORKER_EVENTS", "Listeners"]
 
@@ -77,4 +77,4 @@ class Listeners:
 
     def _check(self, event: str) -> None:
         if event not in self._known:
-            raise InvalidOptionError(f"there is no event {event!r}. Events: {', '.join(self._known)}.")
+            raise InvalidOptionError(f"there is no event {shown(event)}. Events: {', '.join(self._known)}.")

@@ -161,7 +161,10 @@ class Producing:
         return merge(JobsOptions, defaults, set_here)
 
     def encode_name(self, name: str) -> bytes:
-        encoded = self._names.get(name)
+        try:
+            encoded = self._names.get(name)
+        except TypeError:  # what cannot be a key is no text
+            encoded = None
         if encoded is None:
             encoded = check_name(name).encode()
             if len(self._names) < 1024:  # names are few; whoever makes them up per job pays for the encoding

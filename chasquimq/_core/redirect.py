@@ -73,4 +73,7 @@ def redirect_of(reply: Reply, *, is_script: bool = False, may_repeat: bool = Fal
 def _node(text: str) -> Node | None:
     """``MOVED 3999 127.0.0.1:6381``; the host may be an IPv6 address, a name, or empty."""
     host, _, port = text.rsplit(" ", maxsplit=1)[-1].rpartition(":")
-    return (host.strip("[]"), int(port)) if port.isascii() and port.isdigit() else None
+    # The length is bounded because reading a number of thousands of digits is an error of its own.
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
+        return None
+    return host.strip("[]"), int(port)

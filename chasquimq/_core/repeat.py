@@ -16,10 +16,10 @@ import msgpack
 from chasquimq._core import cron
 from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._dataclass import dataclass
-from chasquimq._fast import BackoffTuple
+from chasquimq._fast import BackoffTuple, decode_payload
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, PayloadDecodeError
 from chasquimq.options import MissedFires, RepeatOptions, build, merge, to_utf8, whole_number
-from chasquimq.times import Instant, duration_ms, instant_ms
+from chasquimq.times import GREATEST, Instant, duration_ms, instant_ms
 
 __all__ = ["Fires", "RepeatSpec", "decode_spec", "plan_fires", "score_ms", "spec_from_options"]
 
@@ -242,8 +242,7 @@ def _date_ms(option: str, value: Instant | str) -> int:
 def decode_spec(data: bytes) -> RepeatSpec:
     """The spec in any of the forms that writers of this protocol use. Raises PayloadDecodeError."""
     try:
-        stored = msgpack.unpackb(data, raw=False, strict_map_key=False)
-        fields = _fields(stored)
+        fields = _fields(decode_payload(data))
         every, pattern, tz = _pattern(fields["pattern"])
         retry = fields.get("retry") or [None, None]
         if isinstance(retry, dict):
@@ -264,7 +263,7 @@ def decode_spec(data: bytes) -> RepeatSpec:
         )
     except Exception as error:
         # Hostile bytes raise whatever they like in there; one error tells that they are not a spec.
-        raise PayloadDecodeError(f"not a repeatable spec: {type(error).__name__}: {error}") from error
+        raise PayloadDecodeError(f"not a repeatable spec: {type(error).__name__}: {error!s:.300}") from error
 
 
 def score_ms(score: bytes) -> int:
@@ -298,7 +297,7 @@ def _pattern(stored: Any) -> tuple[int | None, str | None, str | None]:
 
 
 def _payload(stored: bytes) -> bytes:
-    inner = msgpack.unpackb(stored, raw=False, strict_map_key=False)
+    inner = decode_payload(stored)
     # A Rust application's own payload stands inline: then its MessagePack is what a job carries.
     return inner if isinstance(inner, bytes) else stored
 
@@ -310,7 +309,7 @@ def _stored_missed_fires(stored: Any) -> MissedFires:
         return MissedFires(kind="fire-once")
     body = stored["FireAll"]
     most = body["max_catchup"] if isinstance(body, dict) else body[0] if isinstance(body, list) else body
-    return MissedFires(kind="fire-all", max_catchup=max(1, most))
+    return MissedFires(kind="fire-all", max_catchup=min(max(1, most), GREATEST))
 
 
 def _stored_backoff(stored: Any) -> BackoffTuple | None:

@@ -9,7 +9,7 @@ from typing import Any
 from chasquimq._core.keys import HANDED_BACK
 from chasquimq._core.outcome import RetryPolicy
 from chasquimq._dataclass import dataclass, field
-from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError
+from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError, NotSupportedError, shown
 from chasquimq.options import MAX_ATTEMPTS, WorkerOptions, flag, to_backoff, to_utf8, whole_number
 from chasquimq.times import Duration, duration_ms
 
@@ -146,10 +146,12 @@ def _duration(option: str, value: Duration | None, *, default: int, minimum: int
 def _start_method(value: object) -> str | None:
     if value is None or (isinstance(value, str) and value in _START_METHODS):
         return value
-    raise InvalidOptionError(f"start_method is {value!r}; expected 'fork', 'spawn', or None for what is safe here.")
+    raise InvalidOptionError(
+        f"start_method is {shown(value)}; expected 'fork', 'spawn', or None for what is safe here."
+    )
 
 
 def _ack_each(value: object) -> bool:
     if value not in (None, "batch", "each"):
-        raise InvalidOptionError(f"ack is {value!r}; expected 'batch' or 'each'.")
+        raise InvalidOptionError(f"ack is {shown(value)}; expected 'batch' or 'each'.")
     return value == "each"

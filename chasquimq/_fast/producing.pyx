@@ -87,7 +87,8 @@ cdef class PlainJobs:
         job_id = next_ulid()
         job.payload = writer.data
         job.payload_size = writer.size
-        job.retry = NULL
+        # No override. Not NULL: it is handed to memcpy, which may not be given that even for no bytes.
+        job.retry = writer.data
         job.retry_size = 0
         measure(job, self.head, job_id, unsigned("created_at_ms", now, U64_MAX), <bytes>encoded)
         return job_id if job.envelope_size <= self.envelope_limit else None

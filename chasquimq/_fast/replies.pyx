@@ -69,9 +69,10 @@ cdef class EntryReader:
         try:
             if offset < 0 or length < 0 or offset > view.len - length:
                 raise ValueError("these bytes are not in the buffer")
-            self._make_room(length)
-            memcpy(self._data + self._size, <const uint8_t*>view.buf + offset, <size_t>length)
-            self._size += length
+            if length:
+                self._make_room(length)
+                memcpy(self._data + self._size, <const uint8_t*>view.buf + offset, <size_t>length)
+                self._size += length
         finally:
             PyBuffer_Release(&view)
 

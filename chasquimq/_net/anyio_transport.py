@@ -2,10 +2,9 @@
 
 Decides how tasks share one socket without a task of its own in the background: whoever waits for an answer while nobody
 reads becomes the reader, for everybody, until its own answer is there; whoever finds something to write while nobody
-writes becomes the writer. A seat that becomes free is offered to a task that still waits. Requests are written in the
-order of ``submit`` and answered in the same order; one timer per connection watches the oldest. A request whose waiter
-was cancelled is not sent if it can be helped; if it was, it keeps its place and its answers are dropped: they must
-never reach anybody else. Error replies are values.
+writes becomes the writer. A free seat is offered to a task that still waits. Requests are written and answered in the
+order of ``submit``; one timer per connection watches the oldest. A request whose waiter was cancelled is not sent if it
+can be helped; else its answers are dropped in their place, and never reach anybody. Error replies are values.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
     RECEIVE_BUFFER,
+    UNREADABLE,
     closed_error,
     connect_timeout_error,
     first_words_async,
@@ -357,7 +357,7 @@ class AnyioConnection:
                     return
         except self._would_block:
             return
-        except hiredis.ProtocolError as error:
+        except UNREADABLE as error:
             self._fail(garbled_error(self._address, error))
         except OSError as error:
             self._fail(closed_error(self._address, self._received, error))

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import hiredis
-
 from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
@@ -26,6 +24,7 @@ from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
     RECEIVE_BUFFER,
+    UNREADABLE,
     closed_error,
     connect_timeout_error,
     first_words_async,
@@ -193,7 +192,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
                     if not waiter.done():
                         waiter.set_result(received)
                     received = self._received = []
-        except hiredis.ProtocolError as error:
+        except UNREADABLE as error:
             self._fail(garbled_error(self._address, error))
         except IndexError:
             self._fail(garbled_error(self._address, "an answer that nobody asked for"))

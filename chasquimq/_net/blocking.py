@@ -18,14 +18,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import hiredis
-
 from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.handshake import HandshakeSteps
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.opening import (
     RECEIVE_BUFFER,
+    UNREADABLE,
     closed_error,
     connect_timeout_error,
     first_words,
@@ -204,7 +203,7 @@ class BlockingConnection:
                 feed(buffer, 0, size)
         except (TimeoutError, BlockingIOError):
             raise silent_error(self._address, self._address.socket_timeout_ms + max(self._blocks_ms, 0)) from None
-        except hiredis.ProtocolError as error:
+        except UNREADABLE as error:
             raise garbled_error(self._address, error) from error
         except OSError as error:
             if isinstance(error, RedisConnectionError):

@@ -24,6 +24,7 @@ __all__ = [
     "LARGE_REQUEST",
     "PING",
     "RECEIVE_BUFFER",
+    "UNREADABLE",
     "closed_error",
     "connect_timeout_error",
     "first_words",
@@ -43,6 +44,10 @@ RECEIVE_BUFFER = 64 * 1024
 
 LARGE_REQUEST = 64 * 1024
 """Nothing is won by joining a request of this size to others; the server had better begin with it at once."""
+
+UNREADABLE = (hiredis.ProtocolError, TypeError, MemoryError)
+"""What hiredis raises for bytes that are no reply. A map whose key is a list, and a list of 10^9 items where there is
+no memory for them, end as errors of Python's own."""
 
 PING = b"*1\r\n$4\r\nPING\r\n"
 

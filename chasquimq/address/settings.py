@@ -25,6 +25,9 @@ from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 
 __all__ = ["address_of"]
 
+# Python refuses to read and to write numbers of thousands of digits.
+_MOST_DIGITS = 20
+
 
 def address_of(given: Mapping[str, Any]) -> Address:
     """The address. Raises ``InvalidOptionError`` and ``InvalidOptionTypeError``."""
@@ -200,14 +203,15 @@ def _number(settings: Mapping[str, Any], key: str, default: int, least: int, mos
     value = settings.get(key)
     if value is None:
         return default
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         # The value is left out on purpose: in a URL written wrongly it can be a piece of the password.
         kind = InvalidOptionError if isinstance(value, str) else InvalidOptionTypeError
         raise kind(f"connection: {key} must be a whole number from {least} to {most}.")
     if not least <= value <= most:
-        raise InvalidOptionError(f"connection: {key} must be from {least} to {most}, not {value}.")
+        shown = f", not {value}" if abs(value) < 10**_MOST_DIGITS else ""
+        raise InvalidOptionError(f"connection: {key} must be from {least} to {most}{shown}.")
     return value
 
 

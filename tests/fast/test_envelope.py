@@ -370,3 +370,38 @@ def test_an_envelope_never_prints_its_payload(fast):
     assert "s3cr3t" not in text
     assert "'j'" in text
     assert "6 bytes" in text
+
+
+def test_keys_that_are_times_cannot_be_made_to_collide(fast, monkeypatch):
+    """msgpack.Timestamp has a hash that can be computed backwards. With 65,000 keys of the same hash, which fit into
+    one job, making the map of them took minutes, at each delivery anew."""
+    compared = []
+    monkeypatch.setattr(msgpack.Timestamp, "__eq__", lambda one, other: compared.append(one) or one is other)
+    keys = [b"\xc7\x0c\xff" + struct.pack(">IQ", *pair) for pair in times_of_one_hash(50)]
+    flood = b"\xde" + len(keys).to_bytes(2, "big") + b"".join(key + b"\xc0" for key in keys)
+    for hostile in (b"\x94" + flood + b"\xc4\x00\x01\x00", as_array(retry=b"\x92\xc0" + flood)):
+        with pytest.raises(EnvelopeError):
+            read(fast, hostile)
+    inline = b"\x93\xa1j\x91" + flood + b"\x01"
+    assert read(fast, inline)[1] == b"\x91" + flood
+    assert not compared
+
+
+def times_of_one_hash(count):
+    """Nanoseconds and seconds, chosen by taking the hash of a tuple of two numbers (CPython's, xxHash) apart."""
+    first, second, fifth = 11400714785074694791, 14029467366897019727, 2870177450012600261
+    modulus, found = 2**64, []
+    inverse_first, inverse_second = pow(first, -1, modulus), pow(second, -1, modulus)
+
+    def before(state, number):
+        turned = state * inverse_first % modulus
+        return ((turned >> 31 | turned << 33) - number * second) % modulus
+
+    for nanoseconds in range(1, 10**6):
+        seconds = (before(before(12345678901234567, nanoseconds), 0) - fifth) * inverse_second % modulus
+        if seconds < 2**61 - 1:
+            found.append((nanoseconds, seconds))
+        if len(found) == count:
+            break
+    assert len({hash(msgpack.Timestamp(seconds, nanoseconds)) for nanoseconds, seconds in found}) == 1
+    return found

@@ -141,6 +141,29 @@ def test_a_peer_that_is_no_redis(form: Form, peer: Callable[..., Peer]) -> None:
     form.run(main)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"?\r\n", b"*x\r\n", b"%1\r\n*0\r\n:1\r\n", b"%1\r\n%0\r\n:1\r\n"],
+    ids=["no type", "no length", "a list as key", "a map as key"],
+)
+def test_answers_that_cannot_be_read(form: Form, peer: Callable[..., Peer], answer: bytes) -> None:
+    """However the reader of replies fails over them, it is the connection that failed."""
+
+    def talk(accepted: socket.socket) -> None:
+        accepted.recv(65_536)
+        accepted.sendall(answer)
+        accepted.recv(65_536)
+
+    async def main() -> None:
+        connection = await form.connection.open(address_of(peer(talk)))
+        with pytest.raises(RedisConnectionError, match="not Redis' protocol") as failed:
+            await connection.exchange(pack("PING"))
+        assert failed.value.may_have_executed
+        assert connection.is_closed
+
+    form.run(main)
+
+
 def test_answers_that_nobody_asked_for(form: Form, peer: Callable[..., Peer]) -> None:
     def talk(accepted: socket.socket) -> None:
         accepted.recv(65_536)

@@ -23,7 +23,7 @@ from typing import Self
 import redis
 
 from .debian import NotAvailable
-from .provision import ServerBinary, ensure
+from .provision import ServerBinary, ensure, foreign_environment
 
 # The kernel's "end with the parent" means the thread that started the child: this one lasts as long as the run.
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="test-servers")
@@ -167,6 +167,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=foreign_environment(),
             # A Ctrl-C in the terminal is for pytest, which then stops the server.
             start_new_session=True,
         ).result()

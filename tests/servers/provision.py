@@ -188,7 +188,15 @@ def _version_of(command: list[str]) -> str | None:
 
 def _ask_version(command: list[str]) -> str:
     try:
-        ran = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False, cwd="/")
+        ran = subprocess.run(
+            [*command, "--version"],
+            capture_output=True, text=True, timeout=30, check=False, cwd="/", env=foreign_environment(),
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return ran.stdout + ran.stderr
+
+
+def foreign_environment() -> dict[str, str]:
+    """The environment of programs that are not ours: what ``make sanitize`` preloads is not for them."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}

@@ -1,5 +1,6 @@
 """Every way to say where the server is, and what is refused; a password never shows."""
 
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from chasquimq._net.opening import tls_context
 from chasquimq.address import Address, ConnectionOptions, Tls, resolve_address
 from chasquimq.errors import InvalidOptionError, InvalidOptionTypeError
 
@@ -125,6 +127,8 @@ def test_redis_py_clients() -> None:
         ("rediss://h?ssl_cert_reqs=maybe", InvalidOptionError, "ssl_cert_reqs"),
         ("rediss://h?ssl_check_hostname=perhaps", InvalidOptionError, "ssl_check_hostname"),
         ({"port": 70_000}, InvalidOptionError, "port"),
+        ({"port": 10**5_000}, InvalidOptionError, "port"),
+        (f"redis://h/{'9' * 5_000}", InvalidOptionError, "db"),
         ({"port": 1.5}, InvalidOptionTypeError, "port"),
         ({"db": True}, InvalidOptionTypeError, "db"),
         ({"host": 5}, InvalidOptionTypeError, "host"),
@@ -181,6 +185,22 @@ def test_reprs_and_displays_never_show_the_password() -> None:
 )
 def test_displays(url: str, display: str) -> None:
     assert resolve_address(url).display == display
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        *("rediss://h", "valkeys://h", "rediss+sentinel://h/mine", "valkeys+cluster://h", "rediss://h?ssl_cert_reqs="),
+        *({"ssl": True}, {"tls": {}}, ConnectionOptions(ssl=True), redis.Redis(ssl=True)),
+    ],
+    ids=str,
+)
+def test_certificates_and_names_are_verified_unless_it_is_said_otherwise(connection: object) -> None:
+    address = resolve_address(connection)
+    for tls in (address.tls, *([address.sentinels.tls] if address.sentinels else [])):
+        assert tls is not None
+        context = tls_context(tls)
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_redis_py_is_not_imported() -> None:

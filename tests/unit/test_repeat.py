@@ -189,6 +189,7 @@ def test_patterns_of_every_form_are_read(pattern, every, cron, tz):
         ({"FireAll": 3}, "fire-all", 3),
         ({"FireAll": {"max_catchup": 3}}, "fire-all", 3),
         ({"FireAll": [0]}, "fire-all", 1),
+        ({"FireAll": [2**64 - 1]}, "fire-all", 2**53),
     ],
 )
 def test_policies_of_every_form_are_read(policy, kind, most):

@@ -108,7 +108,7 @@ def test_what_fires(spec, now, times, following):
 
 
 def test_fire_all_is_bounded_whatever_the_spec_says():
-    fires = plan_fires(every(1, fire_all(2**60)), T, T + 10**9, TICK)
+    fires = plan_fires(every(1, fire_all(2**53)), T, T + 10**9, TICK)
     assert len(fires.times_ms) == MAX_FIRES_PER_TICK
     assert fires.next_ms == T + 10**9 + 1
 

@@ -20,6 +20,9 @@ _FIELDS = ("id", "payload", "created_at_ms", "attempt", "retry")
 _BACKOFF_FIELDS = ("kind", "delay_ms", "max_delay_ms", "multiplier", "jitter_ms")
 # A byte that begins no MessagePack value.
 _RESERVED = 0xC1
+# For the unpacker's ``timestamp``. An envelope holds no time, but a hostile one may have thousands as keys of a map:
+# as msgpack.Timestamp they can be chosen to have all the same hash.
+_DATETIMES = 3
 # Every way to write the key of an envelope that is a map, as str or as bin.
 _KEYS = {
     header + field.encode(): field
@@ -127,7 +130,7 @@ def envelope_fields(data: bytes) -> EnvelopeFields:
     """What ``decode_envelope`` reads, as a tuple. The compiled reader asks here whenever a form is not canonical."""
     try:
         # No array of a canonical envelope is longer than 5; a hostile header must not allocate.
-        values = msgpack.unpackb(data, raw=False, strict_map_key=False, max_array_len=5)
+        values = msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=_DATETIMES, max_array_len=5)
     except _READ_ERRORS:
         values = None
     if type(values) is not list or len(values) < 2 or type(values[1]) is not bytes:
@@ -247,13 +250,13 @@ def _read_element(element: bytes, field: str) -> Any:
     if field == "payload" and element[0] not in (0xC4, 0xC5, 0xC6):
         # Rust's plain Vec<u8> is an array of byte values; everything else is the value itself, inline.
         return _byte_array(element) if _is_array(element[0]) else element
-    return msgpack.unpackb(element, raw=False, strict_map_key=False)
+    return msgpack.unpackb(element, raw=False, strict_map_key=False, timestamp=_DATETIMES)
 
 
 def _byte_array(inline: bytes) -> bytes:
     """The bytes in an array of byte values; the array itself when it is empty or holds anything else."""
     try:
-        values = msgpack.unpackb(inline, strict_map_key=False)
+        values = msgpack.unpackb(inline, strict_map_key=False, timestamp=_DATETIMES)
     except _READ_ERRORS:
         return inline
     if values and all(type(value) is int and 0 <= value <= 0xFF for value in values):
