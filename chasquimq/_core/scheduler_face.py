@@ -17,12 +17,15 @@ from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scheduling_round import scheduling_round
 from chasquimq.errors import ChasquiError, ClosedError
 
-__all__ = ["LISTEN_MS", "SchedulerFace"]
+__all__ = ["LISTEN_MS", "RUNS_IN_PARENT", "SchedulerFace"]
 
 logger = logger_named("chasquimq.scheduler")
 
 LISTEN_MS = 5_000
 """How long one BLPOP for a wake-up stands; a new one follows."""
+RUNS_IN_PARENT = (
+    "this scheduler was started before the process was forked and runs on in the parent. Create a new one in the child."
+)
 
 
 class SchedulerFace:
@@ -30,11 +33,16 @@ class SchedulerFace:
 
     def __init__(self, queue_name: str, holder: bytes, tick_ms: int, clock: Clock) -> None:
         self._keys = QueueKeys(queue_name)
-        self._scheduling = Scheduling(self._keys, holder, tick_ms=tick_ms)
+        self._tick_ms = tick_ms
+        self._take_name(holder)
         self._clock = clock
         self._failures = 0
         self._is_ready = False
         self._is_closing = False
+
+    def _take_name(self, holder: bytes) -> None:
+        """``holder``: what the leader lock says of this scheduler; nobody else's."""
+        self._scheduling = Scheduling(self._keys, holder, tick_ms=self._tick_ms)
 
     @property
     def queue_name(self) -> str:

@@ -113,6 +113,14 @@ class Settlement:
         if self._settings.events:
             self._drained_ms = at_ms
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: the parent writes what was noted."""
+        self.completions.clear()
+        self._failures.clear()
+        self._drained_ms = None
+        if self.starts is not None:
+            self.starts.clear()
+
     @property
     def is_empty(self) -> bool:
         return not (self.completions or self._failures or self.starts or self._drained_ms)

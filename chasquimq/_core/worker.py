@@ -148,6 +148,12 @@ class WorkerCore(Generic[JobT]):
         logger.warning("entry %s goes to the dead-letter queue: %s (%s)", entry.entry_id, end.reason, end.detail)
         self.settlement.failed(Failure(entry, end, None))
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: the entries are the parent's, which runs them and writes their ends."""
+        self.ready.clear()
+        self.book.held.clear()
+        self.settlement.leave_to_parent()
+
     # -- running ---------------------------------------------------------------------------------------------------
 
     _decode: Callable[[bytes], Any] = staticmethod(decode_payload)

@@ -7,11 +7,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
+from chasquimq._core.clock import Clock
+from chasquimq._core.keys import QueueKeys
 from chasquimq._core.listeners import WORKER_EVENTS, Listeners, ListenerT
+from chasquimq._core.log import logger_named
+from chasquimq._core.worker import WorkerCore
+from chasquimq._core.worker_settings import WorkerSettings
 from chasquimq.errors import NotSupportedError
 from chasquimq.times import Duration
 
-__all__ = ["WorkerFace"]
+__all__ = ["RUNS_IN_PARENT", "WorkerFace"]
+
+RUNS_IN_PARENT = (
+    "this worker was started before the process was forked, and runs on in the parent. Create a new one in the child."
+)
+
+
+logger = logger_named("chasquimq.worker")
 
 
 class WorkerFace:
@@ -19,14 +31,31 @@ class WorkerFace:
 
     _emit: Callable[..., None]
     """Calls the listeners of an event, each in the form's way."""
-    _report: Callable[[Exception], None]
-    """Logs trouble and tells the ``error`` listeners."""
+    _core_class: type[WorkerCore[Any]] = WorkerCore
+    _job_class: type[Any]
+    _settings: WorkerSettings
 
     def __init__(self, queue_name: str) -> None:
         self._queue_name = queue_name
         self._listeners = Listeners(WORKER_EVENTS)
         self._is_ready = False
         self._is_closing = False
+
+    def _new_core(self, clock: Clock, draw: Callable[[], float]) -> WorkerCore[Any]:
+        return self._core_class(
+            QueueKeys(self._queue_name),
+            self._settings,
+            self._job_class,
+            clock=clock,
+            draw=draw,
+            emit=self._emit,
+            listened=self._listeners.listened,
+        )
+
+    def _report(self, error: Exception) -> None:
+        """Logs trouble and tells the ``error`` listeners."""
+        logger.warning("%s", error)
+        self._emit("error", error)
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ can be helped; else its answers are dropped in their place, and never reach anyb
 
 from __future__ import annotations
 
-import os
 import socket
 from collections import deque
 from collections.abc import Callable, Generator
@@ -25,6 +24,7 @@ from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._net.anyio_opening import connected_socket
 from chasquimq._net.event_loop import call_in
+from chasquimq._net.forking import keep_from_children
 from chasquimq._net.loop_face import Ticket, Timer, loop_face
 from chasquimq._net.opening import (
     LARGE_REQUEST,
@@ -95,7 +95,6 @@ class AnyioConnection:
     client_id: int | None
 
     def __init__(self, address: Address, sock: socket.socket, epoch: int = 0) -> None:
-        self.pid = os.getpid()
         self.epoch = epoch
         """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
@@ -106,8 +105,7 @@ class AnyioConnection:
         self._notify_closing, self._closed_under_us = face.notify_closing, face.closed
         self._call_later, self._ticket = face.call_later, face.ticket
         self._timer: Timer | None = None
-        self._timer_at = 0.0
-        self._heard_at = 0.0
+        self._timer_at = self._heard_at = 0.0
         self._address = address
         self._socket = sock
         self._would_block: tuple[type[OSError], ...] = (BlockingIOError,)
@@ -123,8 +121,8 @@ class AnyioConnection:
         self._sent: deque[AnyioSlot] = deque()
         self._rest = memoryview(b"")  # of what was begun, the bytes that the kernel did not take yet
         self._received: list[Reply] = []  # for the oldest one, as far as they have come
-        self._is_reading = False
-        self._is_writing = False
+        self._is_reading = self._is_writing = False
+        keep_from_children(self, sock)
 
     @classmethod
     async def open(cls, address: Address, epoch: int = 0) -> AnyioConnection:
@@ -148,9 +146,9 @@ class AnyioConnection:
 
     @property
     def belongs_here(self) -> bool:
-        """Whether the running loop, and this process, are those that opened this connection."""
+        """Whether the running loop is the one that opened this connection."""
         try:
-            return self._current_loop() is self._loop and os.getpid() == self.pid
+            return self._current_loop() is self._loop
         except RuntimeError:
             return False
 
@@ -223,9 +221,9 @@ class AnyioConnection:
             self.abort()
 
     def abort_from_elsewhere(self) -> None:
-        """``abort`` from another loop, thread or process."""
-        if self.pid != os.getpid() or not call_in(self._loop, self.abort):
-            # Nobody can wait for it any more. Closing sends nothing, so a parent's connection stays whole.
+        """``abort`` from another loop or thread."""
+        if not call_in(self._loop, self.abort):
+            # Nobody can wait for it any more.
             self.is_closed = True
             self._socket.close()
 

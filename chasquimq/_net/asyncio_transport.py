@@ -10,7 +10,6 @@ are values.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
 from chasquimq._net.event_loop import call_in
+from chasquimq._net.forking import keep_from_children
 from chasquimq._net.opening import (
     LARGE_REQUEST,
     PING,
@@ -52,7 +52,6 @@ class AsyncioConnection(asyncio.BufferedProtocol):
     client_id: int | None
 
     def __init__(self, address: Address, epoch: int = 0) -> None:
-        self.pid = os.getpid()
         self.epoch = epoch
         """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
@@ -99,9 +98,9 @@ class AsyncioConnection(asyncio.BufferedProtocol):
 
     @property
     def belongs_here(self) -> bool:
-        """Whether the running loop, and this process, are those that opened this connection."""
+        """Whether the running loop is the one that opened this connection."""
         try:
-            return asyncio.get_running_loop() is self._loop and os.getpid() == self.pid
+            return asyncio.get_running_loop() is self._loop
         except RuntimeError:
             return False
 
@@ -163,8 +162,8 @@ class AsyncioConnection(asyncio.BufferedProtocol):
             await asyncio.shield(self._gone)
 
     def abort_from_elsewhere(self) -> None:
-        """``abort`` from another loop, thread or process."""
-        if self.pid != os.getpid() or not call_in(self._loop, self.abort):
+        """``abort`` from another loop or thread."""
+        if not call_in(self._loop, self.abort):
             self.is_closed = True
 
     # --- what the loop calls ------------------------------------------------------------------------------
@@ -286,5 +285,7 @@ class AsyncioConnection(asyncio.BufferedProtocol):
                 raise_tls_error(address, error)
             raise unreachable_error(address.display, str(error)) from error
         assert self._transport is not None  # noqa: S101  connection_made() has run
-        if address.unix_socket_path is None and (sock := self._transport.get_extra_info("socket")) is not None:
-            tune(sock)
+        if (sock := self._transport.get_extra_info("socket")) is not None:
+            keep_from_children(self, sock)
+            if address.unix_socket_path is None:
+                tune(sock)

@@ -9,7 +9,6 @@ imports no event loop.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -22,6 +21,7 @@ from chasquimq._core.call import RepliesWithErrors, Reply, ReplyReader
 from chasquimq._core.handshake import HandshakeSteps
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import unreachable_error
+from chasquimq._net.forking import keep_from_children
 from chasquimq._net.opening import (
     RECEIVE_BUFFER,
     UNREADABLE,
@@ -59,7 +59,6 @@ class BlockingConnection:
         "client_id",
         "epoch",
         "is_closed",
-        "pid",
         "profile",
     )
 
@@ -67,7 +66,6 @@ class BlockingConnection:
     client_id: int | None
 
     def __init__(self, address: Address, sock: socket.socket, epoch: int = 0) -> None:
-        self.pid = os.getpid()
         self.epoch = epoch
         """The place of the queue, by its ``Location``, to which this connection was opened."""
         self.is_closed = False
@@ -81,6 +79,7 @@ class BlockingConnection:
         self._interrupted = False
         # Reentrant: a signal handler may interrupt the very thread that is closing.
         self._closing = threading.RLock()
+        keep_from_children(self, sock)
 
     @classmethod
     def open(cls, address: Address, epoch: int = 0) -> BlockingConnection:
@@ -164,7 +163,7 @@ class BlockingConnection:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Closes the socket; idempotent. Sends nothing, so that a forked child may close its parent's."""
+        """Closes the socket; idempotent. Sends nothing."""
         with self._closing:
             self.is_closed = True
             with suppress(OSError):

@@ -8,10 +8,13 @@ through a future. It starts a thread when none is idle and never more than are a
 from __future__ import annotations
 
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from chasquimq._net.forking import end_stray_child
 
 __all__ = ["HandlerThreads", "Outcome", "outcome_of"]
 
@@ -21,10 +24,15 @@ Outcome = tuple[Any, BaseException | None]
 
 def outcome_of(function: Callable[..., Any], argument: Any) -> Outcome:
     """Calls the function and tells what came of it, without raising."""
+    pid = os.getpid()
+    outcome: Outcome
     try:
-        return function(argument), None
+        outcome = function(argument), None
     except BaseException as error:  # noqa: BLE001 - user code; the outcome says it all
-        return None, error
+        outcome = None, error
+    if os.getpid() != pid:
+        end_stray_child(outcome[1])
+    return outcome
 
 
 class HandlerThreads:

@@ -159,6 +159,15 @@ class Fleet:
         address = replace(address, embedded_directory=self._embedded.directory)
         return replace(blueprint, options=replace(blueprint.options, connection=address))
 
+    def after_fork(self, settings: WorkerSettings) -> None:
+        """In a forked child: the processes, if there are any, stay the parent's; a start here has a name of its own."""
+        self._settings = settings
+        if self._line is not None:
+            atexit.unregister(self.ask)
+            self._line.close()
+            self._line = self._host = self._embedded = None
+            self._is_over = True
+
     # -- while it runs ---------------------------------------------------------------------------------------------
 
     def ask(self, force: bool) -> None:
@@ -178,13 +187,11 @@ class Fleet:
 
     def has_news(self, within_s: float) -> bool:
         """Waits until there is something for ``next_event``."""
-        assert self._line is not None  # noqa: S101 - only asked after start()
-        return self._line.has_news(within_s)
+        return self._line is None or self._line.has_news(within_s)
 
     def next_event(self) -> Event | None:
         """The next event of the worker with its arguments, the name "" if it is none; None when all have ended."""
-        assert self._line is not None  # noqa: S101 - only asked after start()
-        message = None if self._is_over else self._line.receive()
+        message = None if self._line is None or self._is_over else self._line.receive()
         if message is News.READY:
             return "ready", ()
         if message is News.CLOSING:

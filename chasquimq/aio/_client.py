@@ -9,7 +9,6 @@ and it starts no task.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections import deque
@@ -28,6 +27,7 @@ from chasquimq._dataclass import dataclass, field, replace
 from chasquimq._net.anyio_transport import AnyioSlot
 from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
 from chasquimq._net.following import FollowingConnection as BlockingFollowingConnection
+from chasquimq._net.forking import tell_in_children
 from chasquimq.address import Address
 from chasquimq.aio._following import FollowingConnection, RawConnection, confirm, mend, open_home, open_raw
 from chasquimq.errors import ClosedError, RedisConnectionError
@@ -65,12 +65,8 @@ class _Home:
     last_failure: Exception | None = None
 
     def all(self) -> Iterator[RawConnection]:
-        if self.connection is not None:
-            yield self.connection
-        if self.asked is not None:
-            yield self.asked[1]
-        if self.follower is not None:
-            yield self.follower
+        asked = None if self.asked is None else self.asked[1]
+        yield from (each for each in (self.connection, asked, self.follower) if each is not None)
         yield from self.retired
 
     def retire(self, connection: RawConnection) -> None:
@@ -97,6 +93,16 @@ class Client:
         self._is_closed = False
         self._connection: RawConnection | None = None
         self._homes: dict[object, _Home] = {}
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._connection = None
+        self._homes = {}
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: what it served goes on in the parent, and every Call is refused here."""
+        self._is_closed = True
+        self._embedded = None
 
     @property
     def is_closed(self) -> bool:
@@ -218,7 +224,7 @@ class Client:
         connection = home.follower
         if connection is not None and connection.epoch != self._location.epoch:
             connection.abort()
-        if connection is None or connection.is_closed or connection.pid != os.getpid():
+        if connection is None or connection.is_closed:
             await self._start_embedded()
             connection = await open_home(self._location)
             if self._is_closed:
@@ -233,7 +239,7 @@ class Client:
         homes, self._homes, self._connection = self._homes, {}, None
         try:
             for loop, home in homes.items():
-                for connection in [each for each in home.all() if each.pid == os.getpid()]:
+                for connection in list(home.all()):
                     if loop is running_loop():
                         if connection is home.follower:
                             connection.abort()  # a read that blocks is not waited for
@@ -262,7 +268,7 @@ class Client:
                 home.connection = None
                 home.retire(connection)
                 connection = self._arrived(home)
-            if connection is None or connection.is_closed or connection.pid != os.getpid():
+            if connection is None or connection.is_closed:
                 if home.failures != failures and home.last_failure is not None:
                     # Whoever asked while an attempt failed shares its failure: a queue of waiters that each
                     # try in vain would keep the last one waiting for minutes.
@@ -361,8 +367,7 @@ class Client:
     def _forget_ended_loops(self) -> None:
         """Programs that call asyncio.run() again and again leave a loop behind each time."""
         for loop, home in list(self._homes.items()):
-            connection = home.connection
-            if has_ended(loop) or (connection is not None and connection.pid != os.getpid()):
+            if has_ended(loop):
                 self._homes.pop(loop, None)
                 for each in home.all():
                     each.abort_from_elsewhere()

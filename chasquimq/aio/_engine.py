@@ -34,6 +34,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import is_coroutine_function
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.event_loop import protect_from_interrupts
+from chasquimq._net.forking import end_stray_child
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq.aio._calls import run_on
 from chasquimq.aio._client import Client, Connection
@@ -47,9 +48,8 @@ __all__ = ["Engine"]
 logger = logger_named("chasquimq.worker")
 
 UNBLOCK_INTERVAL_S, UNBLOCK_ATTEMPTS = 0.05, 20
-FLUSH_S = 5.0
+FLUSH_S, FORCED_FLUSH_S = 5.0, 1.0
 """How long the acker may go on after the drain, when the server does not answer."""
-FORCED_FLUSH_S = 1.0
 TURN_MS = 5.0
 """How long consumers may keep the event loop before other tasks get their turn."""
 
@@ -73,16 +73,14 @@ class Engine:
         self._clock = clock
         self._report = report
         self._progressed = progressed
-        self._in_threads = (
-            None if is_coroutine_function(processor) else ThreadedHandler(processor, core.settings.concurrency)
-        )
+        is_plain = not is_coroutine_function(processor)
+        self._in_threads = ThreadedHandler(processor, core.settings.concurrency) if is_plain else None
         self._handle = self._in_threads or processor
         self._tasks: anyio.abc.TaskGroup | None = None
         self._all_ended: anyio.Event | None = None
 
         self._reader_scope: anyio.CancelScope | None = None
         self._reader_connection: Connection | None = None
-        self._reading_ends = False
         self._reader_ended: anyio.Event | None = None
         self._room = TaskParking()
 
@@ -90,14 +88,12 @@ class Engine:
         self._consumers = 0
         self._is_waking = False
         """A consumer was woken or started and has not looked for work yet; it will wake the next if need be."""
-        self._consuming_ends = False
+        self._reading_ends = self._consuming_ends = self._acking_ends = self._is_parents = False
         self._turn_ends_at = 0.0
 
         self._ended = TaskParking()
-        self._acking_ends = False
         self._acker_ended: anyio.Event | None = None
         self._written: anyio.Event | None = None
-
         self.listening = Listening()
         self._housekeeper: Housekeeper | None = None
 
@@ -147,6 +143,11 @@ class Engine:
                 self._in_threads.close()
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._housekeeper.stop)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the tasks are the parent's. A consumer that has forked runs nothing more here."""
+        self._is_parents = self._reading_ends = self._consuming_ends = self._acking_ends = True
+        self._core.leave_to_parent()
 
     # -- reader ----------------------------------------------------------------------------------------------------
 
@@ -245,6 +246,8 @@ class Engine:
                     try:
                         result = await handle(job)
                     except BaseException as error:
+                        if self._is_parents:
+                            end_stray_child(error)
                         if self._is_cancelled(error):
                             if self._in_threads is None:  # a thread goes on: its entry stays leased
                                 core.give_up(entry)
@@ -263,6 +266,8 @@ class Engine:
             elif job is not None and job._started_ms > self._turn_ends_at:
                 self._turn_ends_at = job._started_ms + TURN_MS
                 await anyio.lowlevel.checkpoint()
+        if self._is_parents:
+            end_stray_child(None)
 
     def _is_cancelled(self, error: BaseException) -> bool:
         """Whether a handler ended because this engine ends; a handler may also be cancelled by its own doing."""

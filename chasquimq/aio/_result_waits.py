@@ -22,6 +22,7 @@ from chasquimq._core.result_watch import Notice, ResultWatch, Step
 from chasquimq._fast import decode_payload
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.event_loop import call_in, running_loop
+from chasquimq._net.forking import tell_in_children
 from chasquimq.aio._client import Client
 from chasquimq.aio._following import RawConnection
 from chasquimq.errors import ChasquiError, RedisConnectionError
@@ -43,6 +44,10 @@ class ResultWaits:
         self._policy = FollowingPolicy()
         self._rooms: dict[object, _Room] = {}
         """By event loop, as long as somebody waits there."""
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._rooms = {}
 
     async def wait(self, job_id: str, budget_ms: float, interval_ms: float, signal: anyio.Event | None) -> Any:
         """The stored value of a job. Raises what ended the wait."""

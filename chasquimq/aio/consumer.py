@@ -6,14 +6,11 @@ decodes. ``chasquimq.sync.consumer`` is generated from this file.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, Self, overload
 
-from chasquimq._core.keys import QueueKeys
 from chasquimq._core.listeners import ListenerT
 from chasquimq._core.opaque import OpaqueCore, RawJob
-from chasquimq._core.worker import WorkerCore
 from chasquimq.aio.worker import Worker
 from chasquimq.native import ConsumerOpts, RetryOpts
 from chasquimq.options import keywords, merge
@@ -157,13 +154,5 @@ class Consumer:
 class _OpaqueWorker(Worker[Any, Any]):
     """A Worker whose core leaves payloads and results as they are."""
 
-    def _make_core(self) -> WorkerCore[Any]:
-        return OpaqueCore(
-            QueueKeys(self._queue_name),
-            self._settings,
-            RawJob,
-            clock=self._clock,
-            draw=random.random,
-            emit=self._emit,
-            listened=self._listeners.listened,
-        )
+    _core_class = OpaqueCore
+    _job_class = RawJob

@@ -19,6 +19,7 @@ from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription, parse_event
+from chasquimq._net.forking import tell_in_children
 from chasquimq.address import resolve_address
 from chasquimq.aio._calls import run_on
 from chasquimq.aio._client import Client, Connection
@@ -83,6 +84,11 @@ class QueueEvents(EventsFace):
         self._fed = TaskParking()
         self._closing = TaskParking()
         self._listening = Listening(waits=True)
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._is_closed = self._is_closed or self._background is not None  # a task of the parent reads on there
+        self._reading = self._connection = self._background = None
 
     async def run(self) -> None:
         """Reads and calls listeners until ``close()``. Where a background task reads already, it waits for that."""

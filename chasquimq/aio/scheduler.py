@@ -19,14 +19,16 @@ import anyio.to_thread
 
 from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
-from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
+from chasquimq._core.scheduler_face import LISTEN_MS, RUNS_IN_PARENT, SchedulerFace
 from chasquimq._fast import pack_command
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.event_loop import call_in, protect_from_interrupts, running_loop
+from chasquimq._net.forking import tell_in_children
+from chasquimq._net.signals import check_can_handle_signals
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
-from chasquimq.errors import ChasquiError, NotSupportedError
+from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.native import SchedulerOpts
 from chasquimq.options import keywords, merge
 from chasquimq.times import Duration
@@ -64,7 +66,8 @@ class Scheduler(SchedulerFace):
         opts: SchedulerOpts | Mapping[str, Any] | None = None,
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
-        super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
+        self._options = options
+        super().__init__(queue_name, self._own_name(), options.checked_tick_ms(), SystemClock())
         self._client = Client(resolve_address(options.connection), self._keys.stream)
         self._loop: Any = None
         self._has_started = False
@@ -75,6 +78,19 @@ class Scheduler(SchedulerFace):
         self._done_for_threads = threading.Event()
         self._failure: ChasquiError | None = None
         self._scope: anyio.abc.TaskGroup | None = None
+        self._is_parents = False
+        tell_in_children(self)
+
+    def _own_name(self) -> bytes:
+        return self._options.holder(f"s-{unique_name()}")
+
+    def _after_fork(self) -> None:
+        if self._has_started:
+            self._is_closing = self._is_parents = True
+            self._failure, self._done = ClosedError(RUNS_IN_PARENT), None
+            self._client.leave_to_parent()
+        else:
+            self._take_name(self._own_name())
 
     async def run(self, *, handle_signals: bool = False) -> None:
         """Runs until ``close()``. Called again, it joins the same run.
@@ -84,11 +100,7 @@ class Scheduler(SchedulerFace):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the scheduler was closed before it ran.
         """
-        if handle_signals and threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
+        check_can_handle_signals(handle_signals)
         if self._has_started:
             if self._done is not None:
                 await self._done.wait()
@@ -202,6 +214,8 @@ class Scheduler(SchedulerFace):
     async def close(self) -> None:
         """Ends the run, gives the lead up to whoever stands by, and returns when that is done. Idempotent."""
         self._is_closing = True
+        if self._is_parents:
+            return
         if not self._has_started:
             await self._client.close()
             return

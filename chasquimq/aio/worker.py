@@ -20,17 +20,19 @@ import anyio.to_thread
 
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
-from chasquimq._core.worker import WorkerCore
-from chasquimq._core.worker_face import WorkerFace
+from chasquimq._core.worker_face import RUNS_IN_PARENT, WorkerFace
 from chasquimq._core.worker_settings import check_processor, worker_settings
+from chasquimq._dataclass import replace
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.event_loop import call_in, loop_kind, protect_from_interrupts, running_loop
+from chasquimq._net.forking import tell_in_children
+from chasquimq._net.signals import check_can_handle_signals
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.aio._engine import Engine
 from chasquimq.aio.job import Job
-from chasquimq.errors import ChasquiError, ClosedError, NotSupportedError
+from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.job import DataT, ResultT
 from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
 from chasquimq.times import Duration
@@ -74,6 +76,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
     it also raises WorkerProcessError when none comes to work.
     """
+
+    _job_class: type[Any] = Job
 
     def __init__(
         self,
@@ -131,17 +135,14 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         options = merge(WorkerOptions, opts, given)
         check_processor(processor)
         super().__init__(queue_name)
-        self._settings = worker_settings(options, f"c-{unique_name()}")
+        self._options = replace(options, connection=resolve_address(options.connection))
         self._processor = processor
-        self._client = Client(resolve_address(options.connection), QueueKeys(queue_name).stream)
         self._clock = SystemClock()
-        self._core = self._make_core()
-        self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._wake)
         self._loop: Any = None
         self._thread_id = 0
-        self._has_started = False
-        self._asked_to_close = False
-        self._asked_to_force = False
+        self._has_started = self._is_parents = False
+        self._asked_to_close = self._asked_to_force = False
+        self._set_up()
         self._changed: anyio.Event | None = None
         self._started: anyio.Event | None = None
         self._done: anyio.Event | None = None
@@ -153,17 +154,24 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             from chasquimq.aio._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
 
             self._fleet = new_fleet(self._settings, queue_name, processor, options)
+        tell_in_children(self)
 
-    def _make_core(self) -> WorkerCore[Any]:
-        return WorkerCore(
-            QueueKeys(self._queue_name),
-            self._settings,
-            Job,
-            clock=self._clock,
-            draw=random.random,
-            emit=self._emit,
-            listened=self._listeners.listened,
-        )
+    def _set_up(self) -> None:
+        self._settings = worker_settings(self._options, f"c-{unique_name()}")
+        self._client = Client(self._options.connection, QueueKeys(self._queue_name).stream)
+        self._core = self._new_core(self._clock, random.random)
+        self._engine = Engine(self._core, self._client, self._processor, self._clock, self._report, self._wake)
+
+    def _after_fork(self) -> None:
+        if self._has_started:
+            self._is_closing = self._is_parents = True
+            self._failure, self._done = ClosedError(RUNS_IN_PARENT), None
+            self._client.leave_to_parent()
+            self._engine.leave_to_parent()
+        else:
+            self._set_up()
+        if self._fleet is not None:
+            self._fleet.after_fork(self._settings)
 
     # -- lifecycle -------------------------------------------------------------------------------------------------
 
@@ -176,11 +184,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the worker was closed before it ran.
         """
-        if handle_signals and threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
+        check_can_handle_signals(handle_signals)
         if self._has_started:
             if self._done is not None:
                 await self._done.wait()
@@ -332,6 +336,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._fleet.ask(force)
             return
         self._is_closing = True
+        if self._is_parents:
+            return
         if not self._has_started:
             await self._client.close()
             return
@@ -390,7 +396,3 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             call_in(self._loop, lambda: self._emit(event, *arguments))
             return
         self._engine.listening.emit(event, self._listeners, arguments)
-
-    def _report(self, error: Exception) -> None:
-        logger.warning("%s", error)
-        self._emit("error", error)

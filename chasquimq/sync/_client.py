@@ -8,7 +8,6 @@ another process opened, or that leads where the queue is no more. It starts no t
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -24,6 +23,7 @@ from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_res
 from chasquimq._dataclass import dataclass, replace
 from chasquimq._net.blocking import BlockingConnection
 from chasquimq._net.following import FollowingConnection, Journey, confirm, open_home
+from chasquimq._net.forking import tell_in_children
 from chasquimq.address import Address
 from chasquimq.errors import ClosedError, RedisConnectionError
 
@@ -49,9 +49,18 @@ class Client:
         self._embedded: EmbeddedServer | None = None
         self._embedding = threading.Lock()
         self._is_closed = False
-        # Last in, first out: few connections stay warm. append() and pop() of a list are atomic, so there
-        # is no lock here that a fork could copy in its locked state.
+        # Last in, first out: few connections stay warm. append() and pop() of a list are atomic.
         self._idle: list[tuple[BlockingConnection, float]] = []
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._embedding = threading.Lock()
+        self._idle = []
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: what it served goes on in the parent, and every Call is refused here."""
+        self._is_closed = True
+        self._embedded = None
 
     @property
     def is_closed(self) -> bool:
@@ -200,16 +209,15 @@ class Client:
         location = self._location
         if location.is_watched:
             confirm(location)
-        pid, epoch = os.getpid(), location.epoch
+        epoch = location.epoch
         while True:
             try:
                 connection, idle_since = self._idle.pop()
             except IndexError:
                 break  # not opened here: its failure would be told with an IndexError before it
             rested = after_failure or time.monotonic() - idle_since > IDLE_CHECK_SECONDS
-            if connection.pid == pid and connection.epoch == epoch and not (rested and connection.is_stale()):
+            if connection.epoch == epoch and not (rested and connection.is_stale()):
                 return connection
-            # Closing sends nothing: a socket that came through a fork still belongs to the parent.
             connection.close()
         if not is_patient:
             return self._noted(open_home(location))

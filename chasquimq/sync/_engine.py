@@ -29,6 +29,7 @@ from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.following import FollowingConnection
+from chasquimq._net.forking import end_stray_child
 from chasquimq._net.housekeeper import Housekeeper
 from chasquimq._net.parking import Parking
 from chasquimq._net.scheduling import run_on
@@ -77,6 +78,7 @@ class Engine:
         self._is_waking = False
         """A consumer was woken or started and has not looked for work yet; it will wake the next if need be."""
         self._consuming_ends = False
+        self._is_parents = False
 
         self._acker: threading.Thread | None = None
         self._ended = Parking()
@@ -111,6 +113,11 @@ class Engine:
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         return thread
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the threads are the parent's. A consumer that has forked runs nothing more here."""
+        self._is_parents = self._consuming_ends = True
+        self._core.leave_to_parent()
 
     # -- reader ----------------------------------------------------------------------------------------------------
 
@@ -199,6 +206,8 @@ class Engine:
                     try:
                         result = processor(job)
                     except BaseException as error:  # noqa: BLE001 - SystemExit of user code too: we live
+                        if self._is_parents:
+                            end_stray_child(error)
                         fail(job, error)
                     else:
                         complete(job, result)
@@ -208,8 +217,10 @@ class Engine:
                 core.broke(entry, error)
             if ended:
                 ended.unpark()
-            if acks_each:
+            if acks_each and not self._is_parents:
                 self._wait_until_written(entry)
+        if self._is_parents:
+            end_stray_child(None)
 
     def _wait_until_written(self, entry: Entry) -> None:
         with self._written:

@@ -7,7 +7,6 @@ for looks and one for reading, which stays open for the next wait.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from chasquimq._core.result_watch import Notice, ResultWatch, Step
 from chasquimq._fast import decode_payload
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.following import FollowingConnection
+from chasquimq._net.forking import tell_in_children
 from chasquimq._net.scheduling import run_on
 from chasquimq.errors import ChasquiError, ClosedError, RedisTimeoutError
 from chasquimq.sync._client import Client
@@ -45,13 +45,14 @@ class ResultWaits:
         self._keys = keys
         self._policy = FollowingPolicy()
         self._room = _Room(client, keys, self._policy)
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._room = _Room(self._client, self._keys, self._policy)
 
     def wait(self, job_id: str, budget_ms: float, interval_ms: float, signal: threading.Event | None) -> Any:
         """The stored value of a job. Raises what ended the wait."""
         room = self._room
-        if room.pid != os.getpid():
-            room.disconnect()  # which sends nothing: the connection still belongs to the parent
-            room = self._room = _Room(self._client, self._keys, self._policy)
         wait = Wait(job_id, budget_ms=budget_ms, interval_ms=interval_ms, now_ms=SystemClock.monotonic_ms())
         room.wait_for(wait, signal)
         return decode_payload(wait.outcome())
@@ -62,10 +63,9 @@ class ResultWaits:
 
 
 class _Room:
-    """The threads of this process that wait."""
+    """The threads that wait, all of one process."""
 
     def __init__(self, client: Client, keys: QueueKeys, policy: FollowingPolicy) -> None:
-        self.pid = os.getpid()
         self._client = client
         self._watch = ResultWatch(keys, policy)
         # Guards the watch and the tickets; nobody waits for the server under it. Reentrant: a signal handler may close

@@ -8,14 +8,11 @@ decodes.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, overload
 
-from chasquimq._core.keys import QueueKeys
 from chasquimq._core.listeners import ListenerT
 from chasquimq._core.opaque import OpaqueCore, RawJob
-from chasquimq._core.worker import WorkerCore
 from chasquimq.native import ConsumerOpts, RetryOpts
 from chasquimq.options import keywords, merge
 from chasquimq.sync.worker import Worker
@@ -159,13 +156,5 @@ class Consumer:
 class _OpaqueWorker(Worker[Any, Any]):
     """A Worker whose core leaves payloads and results as they are."""
 
-    def _make_core(self) -> WorkerCore[Any]:
-        return OpaqueCore(
-            QueueKeys(self._queue_name),
-            self._settings,
-            RawJob,
-            clock=self._clock,
-            draw=random.random,
-            emit=self._emit,
-            listened=self._listeners.listened,
-        )
+    _core_class = OpaqueCore
+    _job_class = RawJob

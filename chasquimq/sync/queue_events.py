@@ -18,6 +18,7 @@ from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
 from chasquimq._core.subscription import Subscription, parse_event
 from chasquimq._net.following import FollowingConnection
+from chasquimq._net.forking import tell_in_children
 from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError
@@ -78,6 +79,12 @@ class QueueEvents(EventsFace):
         self._background: threading.Thread | None = None
         self._feed = Feed()
         self._fed = threading.Condition()
+        tell_in_children(self)
+
+    def _after_fork(self) -> None:
+        self._closing, self._reading, self._fed = threading.Event(), threading.Lock(), threading.Condition()
+        self._is_closed = self._is_closed or self._background is not None  # a thread of the parent reads on there
+        self._connection = self._background = None
 
     def run(self) -> None:
         """Reads and calls listeners until ``close()``. Where a background thread reads already, it waits for that."""

@@ -17,13 +17,15 @@ from typing import Any, Self
 
 from chasquimq._core.log import logger_named
 from chasquimq._core.reconnect import worker_delay_ms
-from chasquimq._core.scheduler_face import LISTEN_MS, SchedulerFace
+from chasquimq._core.scheduler_face import LISTEN_MS, RUNS_IN_PARENT, SchedulerFace
 from chasquimq._fast import pack_command
 from chasquimq._net.clock import SystemClock
 from chasquimq._net.following import FollowingConnection
+from chasquimq._net.forking import tell_in_children
+from chasquimq._net.signals import check_can_handle_signals
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
-from chasquimq.errors import ChasquiError, NotSupportedError
+from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.native import SchedulerOpts
 from chasquimq.options import keywords, merge
 from chasquimq.sync._client import Client
@@ -62,7 +64,8 @@ class Scheduler(SchedulerFace):
         opts: SchedulerOpts | Mapping[str, Any] | None = None,
     ) -> None:
         options = merge(SchedulerOpts, opts, keywords(connection=connection, tick_ms=tick_ms, name=name))
-        super().__init__(queue_name, options.holder(f"s-{unique_name()}"), options.checked_tick_ms(), SystemClock())
+        self._options = options
+        super().__init__(queue_name, self._own_name(), options.checked_tick_ms(), SystemClock())
         self._client = Client(resolve_address(options.connection), self._keys.stream)
         self._listener: FollowingConnection | None = None
         self._is_listening = False
@@ -73,6 +76,20 @@ class Scheduler(SchedulerFace):
         self._failure: ChasquiError | None = None
         # A signal handler may put here while this very thread waits, which an Event does not allow.
         self._closings: queue.SimpleQueue[None] = queue.SimpleQueue()
+        tell_in_children(self)
+
+    def _own_name(self) -> bytes:
+        return self._options.holder(f"s-{unique_name()}")
+
+    def _after_fork(self) -> None:
+        self._guard, self._started, self._done = threading.Lock(), threading.Event(), threading.Event()
+        if self._has_started:
+            self._is_closing = True
+            self._failure = ClosedError(RUNS_IN_PARENT)
+            self._client.leave_to_parent()
+            self._done.set()
+        else:
+            self._take_name(self._own_name())
 
     def run(self, *, handle_signals: bool = False) -> None:
         """Runs until ``close()``. Called again, it joins the same run.
@@ -82,11 +99,7 @@ class Scheduler(SchedulerFace):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the scheduler was closed before it ran.
         """
-        if handle_signals and threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
+        check_can_handle_signals(handle_signals)
         with self._guard:
             joins, self._has_started = self._has_started, True
             if not joins and self._is_closing:

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
-from chasquimq._core.worker import WorkerCore
-from chasquimq._core.worker_face import WorkerFace
+from chasquimq._core.worker_face import RUNS_IN_PARENT, WorkerFace
 from chasquimq._core.worker_settings import check_processor, is_coroutine_function, worker_settings
+from chasquimq._dataclass import replace
 from chasquimq._net.clock import SystemClock
+from chasquimq._net.forking import tell_in_children
+from chasquimq._net.signals import check_can_handle_signals
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
-from chasquimq.errors import ChasquiError, ClosedError, InvalidOptionTypeError, NotSupportedError
+from chasquimq.errors import ChasquiError, ClosedError, InvalidOptionTypeError
 from chasquimq.job import DataT, ResultT
 from chasquimq.options import BackoffOptions, WorkerOptions, keywords, merge
 from chasquimq.sync._client import Client
@@ -76,6 +78,8 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
     its kinds when the server cannot be reached at that time; later on a worker survives that. With ``processes``
     it also raises WorkerProcessError when none comes to work.
     """
+
+    _job_class: type[Any] = Job
 
     def __init__(
         self,
@@ -138,18 +142,12 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
                 "Use chasquimq.aio.Worker for it."
             )
         super().__init__(queue_name)
-        self._settings = worker_settings(options, f"c-{unique_name()}")
+        self._options = replace(options, connection=resolve_address(options.connection))
         self._processor = processor
-        self._client = Client(resolve_address(options.connection), QueueKeys(queue_name).stream)
         self._clock = SystemClock()
-        self._core = self._make_core()
-        self._engine = Engine(self._core, self._client, processor, self._clock, self._report, self._progressed)
-        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._guard = threading.Lock()
         self._has_started = False
-        self._started = threading.Event()
-        self._done = threading.Event()
         self._failure: BaseException | None = None
+        self._set_up()
         self._runner: threading.Thread | None = None
         """Who runs it: must not wait for its end."""
         self._background: threading.Thread | None = None
@@ -158,17 +156,31 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             from chasquimq.sync._processes import new_fleet  # noqa: PLC0415 - only who wants several pays for it
 
             self._fleet = new_fleet(self._settings, queue_name, processor, options)
+        tell_in_children(self)
 
-    def _make_core(self) -> WorkerCore[Any]:
-        return WorkerCore(
-            QueueKeys(self._queue_name),
-            self._settings,
-            Job,
-            clock=self._clock,
-            draw=random.random,
-            emit=self._emit,
-            listened=self._listeners.listened,
-        )
+    def _set_up(self) -> None:
+        self._settings = worker_settings(self._options, f"c-{unique_name()}")
+        self._client = Client(self._options.connection, QueueKeys(self._queue_name).stream)
+        self._core = self._new_core(self._clock, random.random)
+        self._engine = Engine(self._core, self._client, self._processor, self._clock, self._report, self._progressed)
+        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._started = threading.Event()
+        self._done = threading.Event()
+
+    def _after_fork(self) -> None:
+        is_parents = self._has_started
+        if is_parents:
+            self._is_closing = True
+            self._failure = ClosedError(RUNS_IN_PARENT)
+            self._client.leave_to_parent()
+            self._engine.leave_to_parent()
+        self._set_up()
+        if self._fleet is not None:
+            self._fleet.after_fork(self._settings)
+        if is_parents:
+            self._commands.put(_FORCE)
+            self._done.set()
 
     # -- lifecycle -------------------------------------------------------------------------------------------------
 
@@ -181,11 +193,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         Raises RedisConnectionError (or AuthenticationError, UnsupportedServerError, ServerReplyError) when the
         server cannot be used at the start, ClosedError when the worker was closed before it ran.
         """
-        if handle_signals and threading.current_thread() is not threading.main_thread():
-            raise NotSupportedError(
-                "handle_signals=True works in the main thread only: Python delivers signals there. "
-                "Call run() without it here and close() from a signal handler of your own."
-            )
+        check_can_handle_signals(handle_signals)
         with self._guard:
             if self._is_closing and not self._has_started:
                 raise ClosedError("the worker was closed before it ran. Create a new one.")
@@ -371,10 +379,6 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
                 logger.exception("a listener of %r raised", event)
                 if event != "error":
                     self._emit("error", error)
-
-    def _report(self, error: Exception) -> None:
-        logger.warning("%s", error)
-        self._emit("error", error)
 
 
 def _interrupts_here() -> bool:
