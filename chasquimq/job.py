@@ -15,7 +15,7 @@ from chasquimq.errors import NotSupportedError
 from chasquimq.options import BackoffOptions, JobsOptions, MissedFires, RepeatOptions
 from chasquimq.times import duration_ms, instant_ms
 
-__all__ = ["BaseJob", "DataT", "ResultT"]
+__all__ = ["BaseJob", "DataT", "ResultT", "carried"]
 
 DataT = TypeVar("DataT")
 ResultT = TypeVar("ResultT")
@@ -117,6 +117,10 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
             "finished_on": self.finished_on,
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process it goes as the value that it is: without its Queue, and without the worker that runs it.
+        return carried(self, self.opts)
+
     def __repr__(self) -> str:
         # Data may be private or huge; a log line names the job only.
         return f"<Job {self.id} {self.name!r} attempts_made={self.attempts_made}>"
@@ -167,6 +171,36 @@ class BaseJob(JobState, Generic[DataT, ResultT]):
     def is_waiting(self) -> NoReturn:
         """Not supported (product page)."""
         self._refuse("is_waiting", "Follow the job with QueueEvents.")
+
+
+_CARRIED = (
+    "id",
+    "name",
+    "data",
+    "timestamp",
+    "attempts_made",
+    "deliveries",
+    "delay",
+    "progress",
+    "returnvalue",
+    "failed_reason",
+    "processed_on",
+    "finished_on",
+    "is_duplicate",
+)
+
+
+def carried(job: JobState, options: JobsOptions) -> tuple[Any, ...]:
+    """What ``pickle`` makes a job of again."""
+    return _restored, (type(job), {name: getattr(job, name) for name in _CARRIED}, options)
+
+
+def _restored(kind: type[JobState], values: dict[str, Any], options: JobsOptions) -> JobState:
+    job = kind.__new__(kind)
+    for name, value in values.items():
+        setattr(job, name, value)
+    job._opts = options
+    return job
 
 
 def _plain(option: Any) -> Any:

@@ -19,7 +19,8 @@ COMPILED = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "uvloop"}
 VALUES = {
-    f"chasquimq.{name}" for name in ("_dataclass", "errors", "times", "address", "options", "events", "states", "job")
+    f"chasquimq.{name}"
+    for name in ("_dataclass", "_first_use", "errors", "times", "address", "options", "events", "states", "job")
 }
 SHARED = VALUES | {"chasquimq._fast", "chasquimq._core"}
 NATIVE = {"chasquimq.native"}
@@ -28,6 +29,7 @@ PERIPHERAL = {"chasquimq.embedded", "chasquimq._version"}
 # What the modules below a name may import of ours; the longest name that fits counts.
 OURS = {
     "chasquimq._dataclass": set(),
+    "chasquimq._first_use": set(),
     "chasquimq.errors": set(),
     "chasquimq._version": set(),
     "chasquimq.times": {"chasquimq.errors"},

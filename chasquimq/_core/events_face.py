@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.listeners import Listeners, ListenerT
 from chasquimq._core.subscription import aliases
 from chasquimq.events import Drained, QueueEvent
@@ -27,7 +28,7 @@ SUBSCRIPTION_EVENTS = (
 )
 
 
-class EventsFace:
+class EventsFace(OfOneProcess):
     """Base of ``sync.QueueEvents`` and ``aio.QueueEvents``."""
 
     def __init__(self, name: str) -> None:

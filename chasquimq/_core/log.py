@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from chasquimq._first_use import first_use
+
 if TYPE_CHECKING:
     from logging import Logger
 
@@ -29,7 +31,8 @@ class _Later:
 
     def __getattr__(self, attribute: str) -> Any:
         if self._logger is None:
-            import logging  # noqa: PLC0415  see the top
+            with first_use:
+                import logging  # noqa: PLC0415  see the top
 
             self._logger = logging.getLogger(self._name)
         return getattr(self._logger, attribute)

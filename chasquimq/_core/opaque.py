@@ -17,6 +17,7 @@ from chasquimq._core.worker import WorkerCore
 from chasquimq._dataclass import replace
 from chasquimq._fast import JobState, mint_ulid, pack_command
 from chasquimq.errors import PayloadEncodeError
+from chasquimq.job import carried
 from chasquimq.options import JobsOptions, check_job_id
 
 __all__ = ["OpaqueCore", "OpaqueProducing", "RawJob", "as_bytes", "stored_bytes"]
@@ -65,12 +66,17 @@ class RawJob(JobState):
     @property
     def max_attempts(self) -> int | None:
         """The total of runs that the job itself allows; None: it leaves that to the consumer."""
-        return None if self._entry is None else self._entry.max_attempts
+        if self._entry is None:
+            return None if self._opts is None else self._opts.attempts
+        return self._entry.max_attempts
 
     @property
     def lease_lost(self) -> bool:
         """True when the job's lease could not be kept: another consumer may be running it too."""
         return self._entry is not None and self._entry.lost
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return carried(self, JobsOptions(attempts=self.max_attempts))
 
     def __repr__(self) -> str:
         # A payload may be private or huge; a log line names the job only.

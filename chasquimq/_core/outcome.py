@@ -11,6 +11,7 @@ from typing import Final
 
 from chasquimq._dataclass import dataclass
 from chasquimq._fast import BackoffTuple, Entry, backoff_ms, encode_member, with_attempt
+from chasquimq._first_use import first_use
 from chasquimq.errors import UnrecoverableError
 
 __all__ = ["DeadLetter", "Retry", "RetryPolicy", "admit", "after_failure", "describe_error"]
@@ -125,7 +126,8 @@ def error_text(error: BaseException) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Type, message and the last lines of the traceback: what a person needs beside a dead letter."""
-    import traceback  # noqa: PLC0415  only a job that fails for good needs it
+    with first_use:
+        import traceback  # noqa: PLC0415  only a job that fails for good needs it
 
     head = _clean(f"{type(error).__qualname__}: {error_text(error)}")
     try:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any
 
 from chasquimq._core.call import Call
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
@@ -28,7 +29,7 @@ RUNS_IN_PARENT = (
 )
 
 
-class SchedulerFace:
+class SchedulerFace(OfOneProcess):
     """Base of ``sync.Scheduler`` and ``aio.Scheduler``."""
 
     def __init__(self, queue_name: str, holder: bytes, tick_ms: int, clock: Clock) -> None:

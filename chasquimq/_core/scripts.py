@@ -12,6 +12,7 @@ from functools import cache
 
 from chasquimq._core.profile import ServerProfile
 from chasquimq._fast import pack_command
+from chasquimq._first_use import first_use
 
 __all__ = ["Script", "load_script"]
 
@@ -52,7 +53,11 @@ def load_script(name: str, profile: ServerProfile) -> Script:
 
 @cache
 def _load(name: str, has_xackdel: bool) -> Script:
-    kind = "xackdel" if has_xackdel else "classic"
+    with first_use:
+        return _loaded(name, "xackdel" if has_xackdel else "classic")
+
+
+def _loaded(name: str, kind: str) -> Script:
     variants = {part: f"{part}_{kind}" for part in ("ack_and_delete", "ack_and_delete_all")}
 
     def include(match: re.Match[str]) -> str:

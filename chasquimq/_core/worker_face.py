@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.clock import Clock
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.listeners import WORKER_EVENTS, Listeners, ListenerT
@@ -26,7 +27,7 @@ RUNS_IN_PARENT = (
 logger = logger_named("chasquimq.worker")
 
 
-class WorkerFace:
+class WorkerFace(OfOneProcess):
     """Base of ``sync.Worker`` and ``aio.Worker``."""
 
     _emit: Callable[..., None]

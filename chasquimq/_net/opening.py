@@ -14,6 +14,7 @@ import hiredis
 
 from chasquimq._core.call import Reply
 from chasquimq._core.handshake import Handshake, HandshakeSteps, handshake
+from chasquimq._first_use import first_use
 from chasquimq.address import Address, Tls
 from chasquimq.errors import AuthenticationError, InvalidOptionError, RedisConnectionError, RedisTimeoutError
 
@@ -68,6 +69,11 @@ def tune(sock: socket.socket) -> None:
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """The TLS settings as a context; certificates are verified unless the address says otherwise."""
+    with first_use:
+        return _new_context(tls)
+
+
+def _new_context(tls: Tls) -> ssl.SSLContext:
     import ssl  # noqa: PLC0415  costs more to import than this library; most connections need none
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

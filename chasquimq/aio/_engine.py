@@ -259,6 +259,8 @@ class Engine:
                     self._progressed()
             except Exception as error:  # noqa: BLE001 - a fault of ours must not cost the worker
                 core.broke(entry, error)
+            if self._is_parents:
+                end_stray_child(None)
             if ended:
                 ended.unpark()
             if acks_each:
@@ -266,8 +268,6 @@ class Engine:
             elif job is not None and job._started_ms > self._turn_ends_at:
                 self._turn_ends_at = job._started_ms + TURN_MS
                 await anyio.lowlevel.checkpoint()
-        if self._is_parents:
-            end_stray_child(None)
 
     def _is_cancelled(self, error: BaseException) -> bool:
         """Whether a handler ended because this engine ends; a handler may also be cancelled by its own doing."""

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from chasquimq._core import dead_letters, repeatables
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
 from chasquimq._core.call import Call
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.opaque import OpaqueProducing, RawJob, stored_bytes
@@ -41,7 +42,7 @@ T = TypeVar("T")
 Row = bytes | NamedPayload | tuple[str, bytes] | tuple[str, bytes, Any]
 
 
-class Producer:
+class Producer(OfOneProcess):
     """A producer for a single queue with opaque payloads (product page, native power-user surface).
 
     What a Queue does, without a codec and without Job objects: payloads are bytes, handed on as they are. A Worker

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, overload
 
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.listeners import ListenerT
 from chasquimq._core.opaque import OpaqueCore, RawJob
 from chasquimq.native import ConsumerOpts, RetryOpts
@@ -23,7 +24,7 @@ __all__ = ["Consumer"]
 Handler = Callable[[RawJob], bytes | None]
 
 
-class Consumer:
+class Consumer(OfOneProcess):
     """Runs a handler for the jobs of one queue, with opaque payloads (product page, native power-user surface).
 
     What a Worker does, without a codec and without Job objects: the handler receives a RawJob, whose ``payload`` is

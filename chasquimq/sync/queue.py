@@ -15,11 +15,13 @@ from typing import Any, Generic, Literal, Self, TypeVar, overload
 from chasquimq._core import dead_letters
 from chasquimq._core.bulk import BUFFERS_UNDER_WAY, BulkAdd
 from chasquimq._core.call import Call
+from chasquimq._core.carrying import OfOneProcess
 from chasquimq._core.dead_letters import DlqEntry
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.producer import Producing, made_job, producer_settings
 from chasquimq._core.repeatable_meta import RepeatableMeta
 from chasquimq._fast import mint_ulid
+from chasquimq._first_use import first_use
 from chasquimq._net.clock import SystemClock
 from chasquimq.address import resolve_address
 from chasquimq.errors import InvalidJobIdError, RedisConnectionError
@@ -44,7 +46,7 @@ T = TypeVar("T")
 Row = tuple[str, Any] | tuple[str, Any, Any] | Mapping[str, Any] | BulkJob
 
 
-class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
+class Queue(OfOneProcess, UnsupportedQueueMethods, Generic[DataT, ResultT]):
     """A producer for a single queue (product page, Queue).
 
     Lazy: nothing is connected before the first call. Safe to share across threads; a forked child process opens its
@@ -297,7 +299,8 @@ class Queue(UnsupportedQueueMethods, Generic[DataT, ResultT]):
         """What ``Job.wait_for_result`` does; all waits of a queue are kept together."""
         waits = self._result_waits
         if waits is None:
-            from chasquimq.sync._result_waits import ResultWaits  # noqa: PLC0415  whoever only adds jobs needs none
+            with first_use:
+                from chasquimq.sync._result_waits import ResultWaits  # noqa: PLC0415  whoever only adds jobs needs none
 
             # setdefault: of several that come here at the same time, the first one's is everybody's.
             waits = vars(self).setdefault("_result_waits", ResultWaits(self._client, self._keys))
