@@ -17,8 +17,9 @@ def is_asyncio() -> bool:
     """Whether the current task is asyncio's rather than trio's."""
     # In trio's guest mode both run in one thread, so a running asyncio loop proves nothing where trio is in
     # use.
-    trio = sys.modules.get("trio")
-    return trio is None or not trio.lowlevel.in_trio_task()
+    # While another thread still loads trio, it lacks its parts, and nobody can be in a task of it.
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
+    return lowlevel is None or not lowlevel.in_trio_task()
 
 
 def running_loop() -> Any:
