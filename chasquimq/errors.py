@@ -9,7 +9,7 @@ This module imports nothing of ours and never formats a password or a payload.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "AbortError",
@@ -120,7 +120,14 @@ class AuthenticationError(RedisConnectionError):
 
 
 class ServerReplyError(ChasquiError, RuntimeError):
-    """The server answered a command with an error. ``code`` is its first word, for example ``OOM``."""
+    """The server answered a command with an error. ``code`` is its first word, for example ``OOM``.
+
+    A command that was refused has had no effect: ``may_have_executed`` is False and ``safe_to_repeat`` True, as they
+    would be of a RedisConnectionError.
+    """
+
+    may_have_executed: ClassVar[bool] = False
+    safe_to_repeat: ClassVar[bool] = True
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)

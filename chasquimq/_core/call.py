@@ -14,6 +14,8 @@ import hiredis
 
 from chasquimq.errors import AuthenticationError, ServerReplyError
 
+CHANGING_PASSWORDS = "Where passwords change, give a credential_provider, which is asked at every connect."
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -97,7 +99,8 @@ def reply_error(name: str, reply: hiredis.ReplyError) -> ServerReplyError | Auth
         code = "NOPERM"  # what a script is not allowed to do comes wrapped in another error
     if code in ("NOAUTH", "WRONGPASS"):
         return AuthenticationError(
-            f"{name}: the server refused the credentials ({text}). Check the username and password of the connection."
+            f"{name}: the server refused the credentials ({text}). Check the username and password of the connection. "
+            f"{CHANGING_PASSWORDS}"
         )
     return ServerReplyError(f"{name}: the server refused the command: {text.rstrip('.')}{_advice(code)}", code=code)
 
@@ -119,6 +122,8 @@ _ADVICE = {
     "READONLY": "This server is a replica. Point the connection at the primary.",
     "NOPERM": "The ACL user lacks a right; docs/guides/deployment.md lists what is needed.",
     "WRONGTYPE": "Another program uses a key of this queue for something else.",
+    "MISCONF": "The server cannot save its data and takes no writes until it can. Nothing was written; look at its log "
+    "and its disk.",
     "LOADING": "The server is still loading its data; repeat in a moment.",
     "BUSY": "The server is running somebody's long script; repeat in a moment.",
     "TRYAGAIN": "The queue's slot is on its way to another node of the Cluster. Nothing was done; repeat in a moment.",

@@ -13,7 +13,7 @@ from typing import Literal
 
 from hiredis import ReplyError
 
-from chasquimq._core.call import Reply
+from chasquimq._core.call import CHANGING_PASSWORDS, Reply
 from chasquimq._core.profile import (
     FALLBACK_PROFILE,
     PROBED_COMMANDS,
@@ -145,7 +145,7 @@ def _check_refusal(display: str, reply: ReplyError) -> None:
     if code == "WRONGPASS" or (code == "ERR" and "AUTH" in text and "invalid" in text.lower()):
         raise AuthenticationError(
             f"{display} refused the credentials ({text}). Nothing was written. "
-            "Check the username and password of the connection."
+            f"Check the username and password of the connection. {CHANGING_PASSWORDS}"
         )
     if code == "NOAUTH":
         raise AuthenticationError(

@@ -15,6 +15,7 @@ from chasquimq._core.call import Call, Reply
 from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError, ServerReplyError
 
 __all__ = [
+    "Outage",
     "connect_delay_ms",
     "eval_request",
     "lost_call_error",
@@ -59,6 +60,37 @@ def worker_delay_ms(attempt: int, draw: float) -> float:
     """
     full = min(_FIRST_WORKER_DELAY_MS * 2.0 ** min(attempt - 1, 16), _LONGEST_WORKER_DELAY_MS)
     return full * (0.5 + 0.5 * draw)
+
+
+class Outage:
+    """The failures in a row of whoever keeps a connection: how many, and which are worth telling.
+
+    Each kind is told once: "closed by the server" is followed by "wrong password" where the password was changed.
+    """
+
+    __slots__ = ("_told", "failures")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._told: set[tuple[type, str]] = set()
+
+    def failed(self, error: Exception) -> bool:
+        """Counts a failure; True if there was none of this kind before."""
+        self.failures += 1
+        kind = type(error), getattr(error, "code", "")
+        is_news = kind not in self._told
+        self._told.add(kind)
+        return is_news
+
+    def refused(self) -> None:
+        """Counts a failure that was told already."""
+        self.failures += 1
+
+    def over(self) -> None:
+        """It works again."""
+        if self.failures:
+            self.failures = 0
+            self._told.clear()
 
 
 def may_resend(call: Call[Any], error: RedisConnectionError, attempt: int) -> bool:

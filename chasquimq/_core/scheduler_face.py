@@ -14,6 +14,7 @@ from chasquimq._core.clock import Clock
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
 from chasquimq._core.profile import ServerProfile
+from chasquimq._core.reconnect import Outage
 from chasquimq._core.scheduler import Scheduling
 from chasquimq._core.scheduling_round import scheduling_round
 from chasquimq.errors import ChasquiError, ClosedError
@@ -37,7 +38,7 @@ class SchedulerFace(OfOneProcess):
         self._tick_ms = tick_ms
         self._take_name(holder)
         self._clock = clock
-        self._failures = 0
+        self._outage = Outage()
         self._is_ready = False
         self._is_closing = False
 
@@ -73,7 +74,7 @@ class SchedulerFace(OfOneProcess):
     def _round(self, profile: ServerProfile) -> Generator[Call[Any], Any, None]:
         """The Calls of one look at the schedule; afterwards ``_wait_ms`` says when the next one is due."""
         yield from scheduling_round(self._scheduling, profile, self._clock, _told_already)
-        self._failures = 0
+        self._outage.over()
 
     @property
     def _wait_ms(self) -> float:
@@ -81,10 +82,9 @@ class SchedulerFace(OfOneProcess):
 
     def _failed(self, error: ChasquiError) -> int:
         """Books a look that failed; returns how many have failed in a row."""
-        self._failures += 1
-        if self._failures == 1:
+        if self._outage.failed(error):
             logger.warning("the schedule of %r is not kept for now: %s", self.queue_name, error)
-        return self._failures
+        return self._outage.failures
 
     def _check_open(self) -> None:
         if self._is_closing:

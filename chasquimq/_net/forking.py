@@ -1,10 +1,10 @@
 """What a forked child has of its parent's connections and workers: nothing that could harm them.
 
 A fork copies descriptors, not connections: parent and child would read each other's replies, and whatever one of them
-says on the socket (a shutdown, the end of TLS) is said for both. So in the child every socket of ours is replaced by a
-dead one before any code of the program runs there. Of the threads only the forking one is copied, so objects with
-threads, tasks or locks hear of the fork and put themselves right. It must never touch what the parent goes on using,
-wait for a lock, or log: another thread may have held the lock of whatever a message goes to.
+says on the socket (a shutdown, the end of TLS) is said for both. So in the child every socket of ours is closed, or
+replaced by a dead one, before any code of the program runs there. Of the threads only the forking one is copied, so
+objects with threads, tasks or locks hear of the fork and put themselves right. It must never touch what the parent goes
+on using, wait for a lock, or log: another thread may have held the lock of whatever a message goes to.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _others: WeakSet[Forked] = WeakSet()
 
 
 def keep_from_children(connection: Severed, sock: HasDescriptor) -> None:
-    """Has every child find this connection closed, and a dead socket in the place of this one."""
+    """Has every child find this connection closed, and this socket closed or dead."""
     _connections[connection] = sock
 
 
@@ -76,12 +76,18 @@ def _after_fork() -> None:
     _connections.clear()
     for owner in list(_others):
         owner._after_fork()
-    if sockets:
+    loops = []
+    for sock in sockets:
+        if isinstance(sock, socket.socket):
+            sock.close()  # which sends nothing, also with TLS
+        elif sock.fileno() >= 0:
+            loops.append(sock)
+    if loops:
+        # The copy of an event loop may still read from that descriptor, so it must not become that of another file.
         dead, peer = socket.socketpair()
         peer.close()
-        for sock in sockets:
-            if sock.fileno() >= 0:
-                os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
+        for sock in loops:
+            os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
         dead.close()
 
 

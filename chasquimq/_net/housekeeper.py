@@ -22,7 +22,7 @@ from chasquimq._core.eviction import eviction_warning, read_policy
 from chasquimq._core.keys import GROUP
 from chasquimq._core.leases import IDS_PER_CALL
 from chasquimq._core.log import logger_named
-from chasquimq._core.reconnect import worker_delay_ms
+from chasquimq._core.reconnect import Outage, worker_delay_ms
 from chasquimq._core.worker import REAP_INTERVAL_MS, WorkerCore
 from chasquimq._fast import pack_command
 from chasquimq._net.following import FollowingConnection
@@ -86,7 +86,7 @@ class Housekeeper:
             self._thread.join()
 
     def _run(self) -> None:
-        failures = 0
+        outage = Outage()
         while not self._stopping.is_set():
             try:
                 with contextlib.closing(self._connect()) as connection:
@@ -96,21 +96,20 @@ class Housekeeper:
                     try:
                         while self._keep_house(connection):
                             if self._was_answered:
-                                failures = 0
+                                outage.over()
                     finally:
                         if self._listener is not None:
                             self._listener.close()
             except Exception as error:  # noqa: BLE001 - this thread must outlive whatever happens to it
                 if self._stopping.is_set():
                     return
-                failures += 1
-                self._tell(error, failures)
-                self._stopping.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+                self._tell(error, is_news=outage.failed(error))
+                self._stopping.wait(worker_delay_ms(outage.failures, random.random()) / 1000)  # noqa: S311 - jitter
 
-    def _tell(self, error: Exception, failures: int) -> None:
+    def _tell(self, error: Exception, *, is_news: bool) -> None:
         if not isinstance(error, ChasquiError):
             logger.exception("unexpected error in the housekeeper; it goes on", exc_info=error)
-        if failures == 1:
+        if is_news:
             self._report(error)
 
     def _keep_house(self, connection: FollowingConnection) -> bool:

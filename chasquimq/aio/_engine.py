@@ -29,7 +29,7 @@ from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
 from chasquimq._core.log import logger_named
 from chasquimq._core.pipeline import Pipeline
-from chasquimq._core.reconnect import splice, worker_delay_ms
+from chasquimq._core.reconnect import Outage, splice, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._core.worker_settings import is_coroutine_function
 from chasquimq._fast import Entry, pack_command
@@ -154,7 +154,7 @@ class Engine:
     async def _read(self) -> None:
         assert self._reader_ended is not None  # noqa: S101 - set by main()
         assert self._reader_scope is not None  # noqa: S101 - set by main()
-        failures = 0
+        outage = Outage()
         try:
             with self._reader_scope:
                 while not self._reading_ends:
@@ -164,18 +164,17 @@ class Engine:
                             await run_on(connection, self._core.reading.create_group(connection.profile))
                             connection.read_with(self._core.reading.reader)
                             while await self._read_from(connection):
-                                if failures:
+                                if outage.failures:
                                     logger.warning("connected again; reading goes on")
-                                failures = 0
+                                outage.over()
                         finally:
                             connection.abort()
                     except ChasquiError as error:
                         if self._reading_ends:
                             return
-                        failures += 1
-                        if failures == 1:
+                        if outage.failed(error):
                             self._report(error)
-                        await anyio.sleep(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+                        await anyio.sleep(worker_delay_ms(outage.failures, random.random()) / 1000)  # noqa: S311 - jitter
         finally:
             self._reader_ended.set()
 
@@ -289,7 +288,7 @@ class Engine:
         assert self._acker_ended is not None  # noqa: S101 - set by main()
         connection: Connection | None = None
         settlement = self._core.settlement
-        failures = 0
+        outage = Outage()
         try:
             while not (self._acking_ends and settlement.is_empty):
                 if settlement.is_empty:
@@ -300,13 +299,12 @@ class Engine:
                         connection = await self._client.dedicated()
                     has_refusals = await self._write_batch(connection)
                 except ChasquiError as error:
-                    failures += 1
-                    if failures == 1:
+                    if outage.failed(error):
                         self._report(error)
                 else:
-                    failures = failures + 1 if has_refusals else 0
-                if failures:
-                    await anyio.sleep(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+                    (outage.refused if has_refusals else outage.over)()
+                if outage.failures:
+                    await anyio.sleep(worker_delay_ms(outage.failures, random.random()) / 1000)  # noqa: S311 - jitter
         finally:
             if connection is not None:
                 connection.abort()

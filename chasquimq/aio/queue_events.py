@@ -17,7 +17,7 @@ from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
-from chasquimq._core.reconnect import worker_delay_ms
+from chasquimq._core.reconnect import Outage, worker_delay_ms
 from chasquimq._core.subscription import Subscription, parse_event
 from chasquimq._net.forking import tell_in_children
 from chasquimq.address import resolve_address
@@ -77,7 +77,7 @@ class QueueEvents(EventsFace):
         self._client = Client(resolve_address(options.connection), keys.stream)
         self._reading: anyio.Lock | None = None
         self._connection: Connection | None = None
-        self._failures = 0
+        self._outage = Outage()
         self._scope: anyio.abc.TaskGroup | None = None
         self._background: anyio.CancelScope | None = None
         self._feed = Feed()
@@ -175,7 +175,7 @@ class QueueEvents(EventsFace):
                 if self._is_closed:
                     return
                 await self._read_from(connection)
-                self._failures = 0
+                self._outage.over()
             except ChasquiError as error:
                 if not self._is_closed:
                     await self._survive(error)
@@ -201,14 +201,13 @@ class QueueEvents(EventsFace):
         await self._listening.run_waiting()
 
     async def _survive(self, error: ChasquiError) -> None:
-        self._failures += 1
         self._subscription.was_interrupted()
         if self._connection is not None:
             self._connection.abort()
-        if self._failures == 1:
+        if self._outage.failed(error):
             logger.warning("%s", error)
             self._call("error", error)
-        with anyio.move_on_after(worker_delay_ms(self._failures, random.random()) / 1000):  # noqa: S311 - jitter
+        with anyio.move_on_after(worker_delay_ms(self._outage.failures, random.random()) / 1000):  # noqa: S311 - jitter
             await self._closing.park(lambda: self._is_closed)
 
     def _call(self, name: str, *arguments: Any) -> None:

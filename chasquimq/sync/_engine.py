@@ -25,7 +25,7 @@ from chasquimq._core.call import Call
 from chasquimq._core.clock import Clock
 from chasquimq._core.log import logger_named
 from chasquimq._core.pipeline import Pipeline
-from chasquimq._core.reconnect import worker_delay_ms
+from chasquimq._core.reconnect import Outage, worker_delay_ms
 from chasquimq._core.worker import WorkerCore
 from chasquimq._fast import Entry, pack_command
 from chasquimq._net.following import FollowingConnection
@@ -122,7 +122,7 @@ class Engine:
     # -- reader ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        failures = 0
+        outage = Outage()
         while not self._reading_ends.is_set():
             try:
                 with contextlib.closing(self._client.dedicated()) as connection:
@@ -130,16 +130,15 @@ class Engine:
                     run_on(connection, self._core.reading.create_group(connection.profile))
                     connection.read_with(self._core.reading.reader)
                     while self._read_from(connection):
-                        if failures:
+                        if outage.failures:
                             logger.warning("connected again; reading goes on")
-                        failures = 0
+                        outage.over()
             except ChasquiError as error:
                 if self._reading_ends.is_set():
                     return
-                failures += 1
-                if failures == 1:
+                if outage.failed(error):
                     self._report(error)
-                self._reading_ends.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311 - jitter
+                self._reading_ends.wait(worker_delay_ms(outage.failures, random.random()) / 1000)  # noqa: S311 - jitter
 
     def _read_from(self, connection: FollowingConnection) -> bool:
         """One read, when there is room for one; False when reading ends."""
@@ -231,7 +230,7 @@ class Engine:
     def _ack(self) -> None:
         connection: FollowingConnection | None = None
         settlement = self._core.settlement
-        failures = 0
+        outage = Outage()
         try:
             while not self._acker_gives_up.is_set():
                 if settlement.is_empty:
@@ -244,13 +243,12 @@ class Engine:
                         connection = self._client.dedicated()
                     has_refusals = self._write_batch(connection)
                 except ChasquiError as error:
-                    failures += 1
-                    if failures == 1:
+                    if outage.failed(error):
                         self._report(error)
                 else:
-                    failures = failures + 1 if has_refusals else 0
-                if failures:
-                    self._acker_gives_up.wait(worker_delay_ms(failures, random.random()) / 1000)  # noqa: S311
+                    (outage.refused if has_refusals else outage.over)()
+                if outage.failures:
+                    self._acker_gives_up.wait(worker_delay_ms(outage.failures, random.random()) / 1000)  # noqa: S311
         finally:
             if connection is not None:
                 connection.close()

@@ -15,7 +15,7 @@ from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
 from chasquimq._core.log import logger_named
-from chasquimq._core.reconnect import worker_delay_ms
+from chasquimq._core.reconnect import Outage, worker_delay_ms
 from chasquimq._core.subscription import Subscription, parse_event
 from chasquimq._net.following import FollowingConnection
 from chasquimq._net.forking import tell_in_children
@@ -75,7 +75,7 @@ class QueueEvents(EventsFace):
         self._closing = threading.Event()
         self._reading = threading.Lock()
         self._connection: FollowingConnection | None = None
-        self._failures = 0
+        self._outage = Outage()
         self._background: threading.Thread | None = None
         self._feed = Feed()
         self._fed = threading.Condition()
@@ -169,7 +169,7 @@ class QueueEvents(EventsFace):
                         connection.close()
                         return
                 self._read_from(connection)
-                self._failures = 0
+                self._outage.over()
             except ChasquiError as error:
                 if not self._is_closed:
                     self._survive(error)
@@ -194,14 +194,13 @@ class QueueEvents(EventsFace):
             self._tell(event)
 
     def _survive(self, error: ChasquiError) -> None:
-        self._failures += 1
         self._subscription.was_interrupted()
         if self._connection is not None:
             self._connection.close()
-        if self._failures == 1:
+        if self._outage.failed(error):
             logger.warning("%s", error)
             self._call("error", error)
-        self._closing.wait(worker_delay_ms(self._failures, random.random()) / 1000)  # noqa: S311 - jitter
+        self._closing.wait(worker_delay_ms(self._outage.failures, random.random()) / 1000)  # noqa: S311 - jitter
 
     def _call(self, name: str, *arguments: Any) -> None:
         for listener in self._listeners.take(name):

@@ -1,13 +1,17 @@
 """F20, F21, F22, F29, F30: restarts, vanished keys and groups, failovers, lost scripts, trimmed entries."""
 
+import contextlib
+import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import anyio
 import pytest
 
-from chasquimq import RedisConnectionError, ServerReplyError
+from chasquimq import RedisConnectionError, ServerReplyError, aio, sync
 from tests.servers import RedisServer
 
 from .conftest import Queue
@@ -57,6 +61,108 @@ def test_f20_a_restart_that_kept_everything(
     assert all(worker.is_alive for worker in fleet)
     # Only what was running, or ended and not yet written, at the moment of the crash may run twice.
     assert sum(ledger.started().values()) - len(ids) - 1 <= 12
+
+
+OUTAGE_S = float(os.environ.get("CHASQUIMQ_OUTAGE_S", "15"))
+"""Longer than every wait that grows: the longest, 5 s, is reached after about 6 s; longer than a lease, too."""
+
+
+class Producer(threading.Thread):
+    """Adds jobs one after the other, whatever comes of it, and keeps a book."""
+
+    def __init__(self, flavour: str, url: str, queue_name: str) -> None:
+        super().__init__(daemon=True)
+        self._flavour, self._url, self._queue_name = flavour, url, queue_name
+        self._over = threading.Event()
+        self.confirmed: set[str] = set()
+        self.unsent: set[str] = set()
+        """Those of which the error has said that they had no effect."""
+        self.unknown: set[str] = set()
+        self.errors: list[RedisConnectionError] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            anyio.run(self._main, backend="trio" if self._flavour == "trio" else "asyncio")
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self.failure = error
+
+    async def _main(self) -> None:
+        if self._flavour == "sync":
+            with sync.Queue[Any, Any](self._queue_name, connection=self._url) as queue:
+                while not self._over.is_set():
+                    with self._booked(data := f"sync-{self._count}"):
+                        queue.add("produced", {"returns": data})
+            return
+        async with aio.Queue[Any, Any](self._queue_name, connection=self._url) as queue:
+            while not self._over.is_set():
+                with self._booked(data := f"{self._flavour}-{self._count}"):
+                    await queue.add("produced", {"returns": data})
+                await anyio.sleep(0)
+
+    @property
+    def _count(self) -> int:
+        return len(self.confirmed) + len(self.errors)
+
+    @contextlib.contextmanager
+    def _booked(self, data: str) -> Iterator[None]:
+        try:
+            yield
+        except RedisConnectionError as error:
+            self.errors.append(error)
+            (self.unknown if error.may_have_executed else self.unsent).add(data)
+        else:
+            self.confirmed.add(data)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(30)
+        assert self.failure is None, self.failure
+        # These jobs have no job_id, so only what was never sent is safe to be repeated.
+        assert all(error.safe_to_repeat is not error.may_have_executed for error in self.errors)
+
+
+@pytest.mark.parametrize("way", ["stopped", "frozen"])
+def test_f20_producers_and_workers_while_the_server_is_away_for_long(
+    durable_server: RedisServer, queue: Queue, workers: Workers, ledger: Ledger, state: QueueState, way: str
+) -> None:
+    """Away for longer than anything waits; ``CHASQUIMQ_OUTAGE_S=60`` makes it a minute."""
+    fleet = workers.start_fleet(concurrency=4, lease_ms=5_000, connection={"url": durable_server.url, **FAST})
+    running = queue.add_bulk([("running", {"wait_ms": 1_000})] * 3)
+    ledger.wait_for_starts(3)
+    producers = [Producer(flavour, durable_server.url, workers.queue) for flavour in ("sync", "asyncio", "trio")]
+    for producer in producers:
+        producer.start()
+    wait_until(lambda: all(len(producer.confirmed) > 20 for producer in producers), "all produce")
+    (durable_server.kill if way == "stopped" else durable_server.pause)()
+    time.sleep(OUTAGE_S)  # the length of the outage is what is tested
+    assert all(worker.is_alive for worker in fleet)
+    told_meanwhile = [len(producer.errors) for producer in producers]
+    before = [len(producer.confirmed) for producer in producers]
+    (durable_server.start if way == "stopped" else durable_server.resume)()
+    wait_until(
+        lambda: all(len(p.confirmed) > count + 20 for p, count in zip(producers, before, strict=True)), "they go on"
+    )
+    for producer in producers:
+        producer.end()
+    each_still_works(fleet, queue, ledger)
+    wait_until(state.is_empty, "everything is done", within=60)
+    assert all(count >= 1 for count in told_meanwhile)
+    done = Counter(row["data"]["returns"] for row in ledger.starts() if row["name"] == "produced")
+    confirmed, unsent, unknown = (
+        set[str]().union(*(getattr(producer, book) for producer in producers))
+        for book in ("confirmed", "unsent", "unknown")
+    )
+    assert confirmed <= set(done)
+    assert not unsent & set(done)
+    assert set(done) <= confirmed | unknown
+    assert {job.id for job in running} <= set(ledger.ended())
+    # What was told once is not told again: the reader, the acker and the housekeeper of three workers, each kind once.
+    assert len(ledger.errors()) <= 27, Counter(text[:90] for text in ledger.errors())
+    assert [worker.stop() for worker in fleet] == [0, 0, 0]
+
+
+FAST = {"socket_timeout_ms": 2_000, "connect_timeout_ms": 2_000}
 
 
 def test_f20_workers_wait_for_a_server_that_is_away_for_long(

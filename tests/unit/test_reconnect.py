@@ -6,6 +6,7 @@ import pytest
 
 from chasquimq._core.call import Call
 from chasquimq._core.reconnect import (
+    Outage,
     connect_delay_ms,
     eval_request,
     lost_call_error,
@@ -14,7 +15,7 @@ from chasquimq._core.reconnect import (
     unreachable_error,
     worker_delay_ms,
 )
-from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError
+from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError, ServerReplyError
 
 LOST = RedisConnectionError("It broke.", may_have_executed=True)
 UNSENT = RedisConnectionError("It broke.")
@@ -83,3 +84,16 @@ def test_scripts_that_the_server_lacks() -> None:
     replies: list[Any] = ["missing", 1, 2, "missing"]
     splice(replies, [0, 3], ["a", "b"])
     assert replies == ["a", 1, 2, "b"]
+
+
+def test_of_an_outage_each_kind_of_failure_is_told_once() -> None:
+    outage = Outage()
+    closed, wrong = RedisConnectionError("closed"), AuthenticationError("wrong")
+    told = [outage.failed(error) for error in (closed, closed, wrong, closed, wrong)]
+    assert told == [True, False, True, False, False]
+    assert outage.failures == 5
+    assert outage.failed(ServerReplyError("busy", code="BUSY"))
+    assert outage.failed(ServerReplyError("cannot save", code="MISCONF"))
+    outage.over()
+    assert outage.failures == 0
+    assert outage.failed(closed)
