@@ -5,7 +5,7 @@ PYTHON ?= python3
 FLAVOUR ?= all
 PYTEST_ARGS ?=
 SEED ?=
-MINUTES ?= 1
+MINUTES ?=
 MATRIX_ARGS ?=
 BENCH_ARGS ?=
 PROOF_ARGS ?=
@@ -74,7 +74,10 @@ proof: servers ## break one feature after another: do the tests in docs/proof.md
 	@$(BIN)/python tools/check_proof.py $(PROOF_ARGS)
 
 chaos: servers ## kill workers, producers and the server at random, and count what became of every job (SEED=, MINUTES=)
-	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+soak: servers ## millions of jobs, workers that come and go: does anything grow? (MINUTES=)
+	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 demo: env ## see it work: sync, asyncio and trio in a minute (FLAVOUR=sync, asyncio, trio or all)
 	@$(BIN)/python -m examples.demo $(FLAVOUR)

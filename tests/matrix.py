@@ -107,6 +107,10 @@ def run(pair: Pair, interpreter: Interpreter) -> Outcome:
     if interpreter.executable != Path(sys.executable):
         # It would be installed anew by each Python in turn.
         environment["CHASQUIMQ_REFERENCE"] = str(FOLDER / f"reference-{interpreter.version}")
+        # The package with the embedded server has no wheels for new Pythons; it is looked for here, too. This one
+        # is a program that stands alone.
+        embedded = Path(ensure_server("redis-8.2").command[0]).parent
+        environment["PATH"] = f"{embedded}{os.pathsep}{environment['PATH']}"
     began = time.monotonic()
     log = report.with_suffix(".log")
     with log.open("wb") as file:
