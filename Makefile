@@ -76,7 +76,10 @@ proof: servers ## break one feature after another: do the tests in docs/proof.md
 	@$(BIN)/python tools/check_proof.py $(PROOF_ARGS)
 
 chaos: servers ## kill workers, producers and the server at random, and count what became of every job (SEED=, MINUTES=)
-	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1)
+	@$(BIN)/python -m tests.faults.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+soak: servers ## millions of jobs, workers that come and go: does anything grow? (MINUTES=)
+	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 # In the same environment, but only when it is asked for: it has no wheels for some Pythons.
 $(VENV)/.fuzz: $(VENV)/.installed

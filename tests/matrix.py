@@ -13,15 +13,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 from tests.pythons import SERIES, ensure, ensure_environment, ensure_newest
 from tests.servers import RECIPES, NotAvailable
 from tests.servers import ensure as ensure_server
 from tests.servers.provision import ROOT
+
+T = TypeVar("T")
 
 FOLDER = ROOT / ".cache" / "matrix"
 NEWEST_SERVER = "redis-8.6"
@@ -107,6 +111,10 @@ def run(pair: Pair, interpreter: Interpreter) -> Outcome:
     if interpreter.executable != Path(sys.executable):
         # It would be installed anew by each Python in turn.
         environment["CHASQUIMQ_REFERENCE"] = str(FOLDER / f"reference-{interpreter.version}")
+        # The package with the embedded server has no wheels for new Pythons; it is looked for here, too. This one
+        # is a program that stands alone.
+        embedded = Path(ensure_server("redis-8.2").command[0]).parent
+        environment["PATH"] = f"{embedded}{os.pathsep}{environment['PATH']}"
     began = time.monotonic()
     log = report.with_suffix(".log")
     with log.open("wb") as file:
@@ -169,6 +177,13 @@ def skips(outcomes: Iterable[Outcome]) -> str:
     return "\n".join(f"{reason}\n    {'; '.join(places)}" for reason, places in sorted(where.items()))
 
 
+def _or_why_not(get: Callable[[], T]) -> T | NotAvailable:
+    try:
+        return get()
+    except NotAvailable as error:
+        return error
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("paths", nargs="*", default=[], help="which tests; all by default")
@@ -177,30 +192,30 @@ def main() -> int:
         "--pythons", default=f"{THIS},{NEWEST}", help=f"{THIS}, {NEWEST}, or some of {', '.join(SERIES)}"
     )
     parser.add_argument("--quick", action="store_true", help="what `make test` leaves open, for CI")
+    parser.add_argument("--jobs", type=int, default=1, help="so many runs at the same time (1)")
     arguments = parser.parse_args()
     servers, pythons = arguments.servers.split(","), arguments.pythons.split(",")
     if unknown := [*(set(servers) - set(RECIPES)), *(set(pythons) - {THIS, NEWEST, *SERIES})]:
         parser.error(f"not known here: {', '.join(unknown)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    interpreters: dict[str, Interpreter | NotAvailable] = {}
-    outcomes = []
-    for pair in plan(servers, pythons, arguments.paths, is_quick=arguments.quick):
-        if pair.python not in interpreters:
-            try:
-                interpreters[pair.python] = interpreter_for(pair.python)
-            except NotAvailable as error:
-                interpreters[pair.python] = error
-        interpreter = interpreters[pair.python]
-        print(f"-- {pair.server}, Python {pair.python}: {' '.join(pair.paths) or 'all tests'}", flush=True)
-        try:
-            if isinstance(interpreter, NotAvailable):
-                raise interpreter
-            ensure_server(pair.server)
-            outcomes.append(run(pair, interpreter))
-        except NotAvailable as error:
-            is_forgiven = pair.python == NEWEST and error is interpreter
-            outcomes.append(Outcome(pair.server, pair.python, trouble=f"{error}", is_forgiven=is_forgiven))
-        print(table(outcomes[-1:]).splitlines()[-1], flush=True)
+    pairs = plan(servers, pythons, arguments.paths, is_quick=arguments.quick)
+    # What is compiled and fetched is done before, once for all: it would only get in its own way.
+    interpreters = {python: _or_why_not(lambda python=python: interpreter_for(python)) for python in pythons}
+    binaries = {server: _or_why_not(lambda server=server: ensure_server(server)) for server in servers}
+
+    def outcome_of(pair: Pair) -> Outcome:
+        interpreter, binary = interpreters[pair.python], binaries[pair.server]
+        if isinstance(interpreter, NotAvailable):
+            return Outcome(pair.server, pair.python, trouble=f"{interpreter}", is_forgiven=pair.python == NEWEST)
+        if isinstance(binary, NotAvailable):
+            return Outcome(pair.server, interpreter.version, trouble=f"{binary}")
+        print(f"-- {pair.server}, Python {interpreter.version}: {' '.join(pair.paths) or 'all tests'}", flush=True)
+        outcome = run(pair, interpreter)
+        print(table([outcome]).splitlines()[-1], flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(arguments.jobs) as runs:
+        outcomes = list(runs.map(outcome_of, pairs))
     print(f"\n{table(outcomes)}")
     if reasons := skips(outcomes):
         print(f"\nskipped, because\n{reasons}")

@@ -35,7 +35,8 @@ SLOW = {
     "uuid",
     "zoneinfo",
 }
-ASYNCIO_LOADS = {"ast", "concurrent.futures", "inspect", "logging", "ssl", "subprocess", "traceback"}
+ASYNCIO_LOADS = {"ast", "concurrent.futures", "inspect", "logging", "pathlib", "ssl", "subprocess", "traceback"}
+"""Some of them by way of others, and ``pathlib`` from Python 3.15 on."""
 ANYIO_LOADS = {"dataclasses"}
 FORMS_NOT_ASKED_FOR = {"consumer", "producer", "queue_events", "scheduler"}
 SHARED_NOT_ASKED_FOR = {f"chasquimq.{name}" for name in ("_processes", "embedded", "events", "native", "testing")}

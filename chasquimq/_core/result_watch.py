@@ -17,7 +17,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from copy import copy
-from typing import NamedTuple
 
 from chasquimq._core.call import Call, Reply, single
 from chasquimq._core.keys import QueueKeys
@@ -41,12 +40,15 @@ _DONE = b"completed"
 _OTHER_ENDS = (b"failed", b"dlq")
 
 
-class Notice(NamedTuple):
-    """As much of an event as matters here."""
+class Notice:
+    """As much of an event as matters here. Not a NamedTuple, for which newer Pythons load all of ``ast``."""
 
-    event_id: str
-    event: bytes
-    job_id: bytes
+    __slots__ = ("event", "event_id", "job_id")
+
+    def __init__(self, event_id: str, event: bytes, job_id: bytes) -> None:
+        self.event_id = event_id
+        self.event = event
+        self.job_id = job_id
 
 
 def notice_of(event_id: str, flat: list[bytes]) -> Notice:
@@ -302,7 +304,8 @@ class ResultWatch:
 
     def _book(self, notices: Sequence[Notice], now_ms: float) -> list[Wait]:
         comes_sooner = False
-        for _, event, job_id in notices:
+        for notice in notices:
+            event, job_id = notice.event, notice.job_id
             waits = self._by_job.get(job_id, ())
             if event == _START:
                 self._running[job_id] = None

@@ -40,6 +40,10 @@ class Cut:
     fired: int = 0
     length: int = 0
     """Bytes of the request, once it was seen."""
+    accepted: int = 0
+    """How many connections there had been when it broke this one."""
+    withheld: int = 0
+    """Bytes that had come and were not handed on."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +222,11 @@ class _Talk:
         if self._passed < cut.at:
             return chunk, None
         self._cut = None
+        cut.withheld = len(chunk) - left
         return chunk[:left], cut
 
     def _break(self, cut: Cut) -> None:
+        cut.accepted = self._proxy.accepted
         cut.fired += 1
         if cut.how == "half":
             self._is_deaf = True

@@ -25,7 +25,8 @@ LEAST_RIGHTS_OF_A_WORKER = (
     "+type +xadd +time +zadd +zrange +zrangebyscore +zrem +get +set +del +pttl "  # retries, promotion, results, events
     "+exists +blpop +rpush +llen +pexpire "  # the promoter's alarm clock
     "+client|unblock "  # closing without waiting for a blocked read
-    "+info"  # its look at the eviction policy
+    "+info "  # its look at the eviction policy
+    "+xinfo|consumers"  # names of dead workers, which are looked for at a moment in the first five minutes
 )
 """What docs/guides/deployment.md lists; ``~{chasqui:*`` are the keys. Nothing of CONFIG or SCRIPT."""
 

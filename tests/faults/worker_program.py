@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -78,9 +79,9 @@ RETURNS: dict[str, Any] = {
 
 
 class Program:
-    def __init__(self, configuration: dict[str, Any]) -> None:
+    def __init__(self, configuration: dict[str, Any], notes: type[Notes] = Notes) -> None:
         self.configuration = configuration
-        self.note = Notes(configuration["ledger"], configuration["flavour"]).note
+        self.note = notes(configuration["ledger"], configuration["flavour"]).note
 
     # -- the handler ---------------------------------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ def _about(job: Any) -> dict[str, Any]:
     return {"id": job.id, "name": job.name, "run": job.attempts_made, "redelivered": job.redelivered}
 
 
-def main() -> None:
+def main(make: Callable[[dict[str, Any]], Program] = Program) -> None:
     logging.basicConfig(level=logging.INFO)
     faulthandler.register(signal.SIGUSR1)  # a worker that does not end is asked where it is
     configuration = json.loads(sys.argv[1])
@@ -156,7 +157,7 @@ def main() -> None:
     if forgets_after_ms := configuration.get("forgets_after_ms"):
         chasquimq._core.worker.DEAD_CONSUMER_MS = forgets_after_ms
         chasquimq._net.housekeeper.REAP_INTERVAL_MS = forgets_after_ms // 2
-    program = Program(configuration)
+    program = make(configuration)
     try:
         program.run()
     except Exception as error:

@@ -30,6 +30,10 @@ from .programs import ROOT, add
 
 NOWHERE = "redis://127.0.0.1:1"
 
+# These workers are forked from the tests' own process, in which idle threads of earlier tests may be left (those that
+# trio and asyncio keep for later); Python tells of that from 3.12 on, to whoever asks for a fork as to us.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def run(flavour: str, queue_name: str, processor: Any = handle, **options: Any) -> None:
     """Runs a worker in this very process."""

@@ -47,6 +47,20 @@ class Actor:
     def is_playing(self) -> bool:
         return self.process is not None and self.process.is_alive
 
+    @property
+    def is_ready(self) -> bool:
+        return self.process is not None and self.process.has_written("ready")
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def lines(self, *events: str) -> list[dict[str, Any]]:
+        """What all processes of this role have written down of these events."""
+        ledgers = [Ledger(path) for path in self._folder.glob(f"{self.name}.*.jsonl")]
+        return [row for ledger in ledgers for event in events for row in ledger.lines(event)]
+
     def _was_killed_by_its_job(self, code: int) -> bool:
         """Some jobs kill their worker, also while it leaves."""
         return code == -signal.SIGKILL and self.role == "worker"
@@ -68,26 +82,30 @@ class Actor:
             return
         if self.role == "reader":
             self.await_departures()  # it goes on where the one before it has really ended
-        last_event_id = self.last_event_id() if self.role == "reader" else "0"
         self.number += 1
-        dice = random.Random(f"{self._seed} {self.name} {self.number}")
-        ledger = Ledger(self._folder / f"{self.name}.{self.number}.jsonl")
-        configuration: dict[str, Any] = {"queue": self._queue, "flavour": dice.choice(FLAVOURS)}
-        program = PROGRAM
-        if self.role == "worker":
-            configuration |= self._worker_configuration(dice)
-            program = WorkerProcess.PROGRAM
-        else:
-            configuration |= {
-                "role": self.role,
-                "connection": self._connection,
-                "seed": f"{self._seed}.{self.name}.{self.number}",
-                "tasks": 3,
-                "last_event_id": last_event_id,
-            }
+        configuration = self._configuration(random.Random(f"{self._seed} {self.name} {self.number}"))
         self.forms[configuration["flavour"]] += 1
         self._is_paused = False
-        self.process = WorkerProcess(configuration, ledger, program)
+        ledger = Ledger(self._folder / f"{self.name}.{self.number}.jsonl")
+        self.process = WorkerProcess({"queue": self._queue, **configuration}, ledger, self._program)
+
+    @property
+    def _program(self) -> Path:
+        return WorkerProcess.PROGRAM if self.role == "worker" else PROGRAM
+
+    def _configuration(self, dice: random.Random) -> dict[str, Any]:
+        """What the next process of this role is told."""
+        flavour = dice.choice(FLAVOURS)
+        if self.role == "worker":
+            return self._worker_configuration(dice)
+        return {
+            "flavour": flavour,
+            "role": self.role,
+            "connection": self._connection,
+            "seed": f"{self._seed}.{self.name}.{self.number}",
+            "tasks": 3,
+            "last_event_id": self.last_event_id() if self.role == "reader" else "0",
+        }
 
     def _worker_configuration(self, dice: random.Random) -> dict[str, Any]:
         options = {
@@ -106,7 +124,9 @@ class Actor:
     def last_event_id(self) -> str:
         """Behind which event the next reader goes on: the last one that this role has written down."""
         for number in range(self.number, 0, -1):
-            with (self._folder / f"{self.name}.{number}.jsonl").open("rb") as file:
+            if not (path := self._folder / f"{self.name}.{number}.jsonl").exists():
+                continue  # that is the process which is just being started
+            with path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
                 # What stands before the first line break is the end of a line; behind the last one, its beginning.
                 for line in reversed(file.read().split(b"\n")[:-1]):
@@ -122,7 +142,7 @@ class Actor:
     def stop(self) -> None:
         """Asks it to leave; that it did is checked by ``await_departures``."""
         if self.process is not None and self.is_playing:
-            if not self.process.has_written("ready"):
+            if not self.is_ready:
                 # Python has not set up its handlers yet; a start may also be waiting for a server that is away.
                 self.kill()
                 return

@@ -29,12 +29,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Program:
-    def __init__(self, configuration: dict[str, Any]) -> None:
+    def __init__(self, configuration: dict[str, Any], notes: type[Notes] = Notes) -> None:
         self.flavour: str = configuration["flavour"]
         self.queue_name: str = configuration["queue"]
         self.connection: str = configuration["connection"]
         self.configuration = configuration
-        self.notes = Notes(configuration["ledger"], self.flavour)
+        self.notes = notes(configuration["ledger"], self.flavour)
         self.namespace: Any = chasquimq.sync if self.flavour == "sync" else chasquimq.aio
 
     def run(self) -> None:
@@ -145,10 +145,10 @@ class Program:
                     break
 
 
-def main() -> None:
+def main(make: Callable[[dict[str, Any]], Program] = Program) -> None:
     logging.basicConfig(level=logging.INFO)
     faulthandler.register(signal.SIGUSR1)
-    program = Program(json.loads(sys.argv[1]))
+    program = make(json.loads(sys.argv[1]))
     try:
         program.run()
     except Exception as error:

@@ -56,10 +56,10 @@ def run(seed: int, seconds: float, folder: Path, binary: ServerBinary) -> Report
         f"Python {platform.python_version()}, {os.cpu_count()} cores, "
         f"processes: {', '.join(f'{form} {count}' for form, count in sorted(forms.items()))}"
     )
-    return Report(heading, faults, reckoning, [*stage.wrongs(), *_trouble_in_logs(folder), *reckoning.breaches])
+    return Report(heading, faults, reckoning, [*stage.wrongs(), *trouble_in_logs(folder), *reckoning.breaches])
 
 
-def _trouble_in_logs(folder: Path) -> list[str]:
+def trouble_in_logs(folder: Path) -> list[str]:
     """Errors that nobody was meant to see: a process that could not start has told why elsewhere."""
     found = []
     for log in folder.glob("process-*.log"):
