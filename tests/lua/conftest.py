@@ -18,6 +18,7 @@ CLASSIC = profile_of("redis", "7.0.15", None)
 XACKDEL = profile_of("redis", "8.2.3", None)
 FORMS = {
     "xackdel on redis-8.6": ("redis-8.6", XACKDEL),
+    "xackdel on redis-8.2": ("redis-8.2", XACKDEL),
     "classic on redis-8.6": ("redis-8.6", CLASSIC),
     "classic on redis-7.0": ("redis-7.0", CLASSIC),
     "classic on valkey-9": ("valkey-9", CLASSIC),
