@@ -200,7 +200,7 @@ def _bare_work(jobs: int, *, events: bool) -> Prepared:
 
 def _core(*, events: bool) -> WorkerCore[Any]:
     """The core of a worker as the worker makes it; nothing connects before it runs."""
-    return Worker(QUEUE, lambda _job: None, events=events)._make_core()
+    return Worker(QUEUE, lambda _job: None, events=events)._core
 
 
 def _answers(jobs: int) -> list[bytes]:
