@@ -228,19 +228,28 @@ class Client:
         return connection
 
     async def close(self) -> None:
-        """Closes the shared connections when the Calls under way are answered. Idempotent."""
+        """Closes the shared connections when the Calls under way are answered. Idempotent.
+
+        Cancelled, it closes them without waiting.
+        """
         self._is_closed = True
         homes, self._homes, self._connection = self._homes, {}, None
+        own: list[RawConnection] = []
+        for loop, home in homes.items():
+            connections = [each for each in home.all() if each.pid == os.getpid()]
+            if loop is running_loop():
+                own = connections
+                if home.follower is not None:
+                    home.follower.abort()  # a read that blocks is not waited for
+            else:
+                for connection in connections:
+                    connection.abort_from_elsewhere()
         try:
-            for loop, home in homes.items():
-                for connection in [each for each in home.all() if each.pid == os.getpid()]:
-                    if loop is running_loop():
-                        if connection is home.follower:
-                            connection.abort()  # a read that blocks is not waited for
-                        await connection.aclose()
-                    else:
-                        connection.abort_from_elsewhere()
+            for connection in own:
+                await connection.aclose()
         finally:
+            for connection in own:
+                connection.abort()
             embedded, self._embedded = self._embedded, None
             if embedded is not None:
                 with anyio.CancelScope(shield=True):

@@ -1,0 +1,1 @@
+CALLS = ("run", "wait_until_ready", "__anext__", "close", "__aenter__", "__aexit__")

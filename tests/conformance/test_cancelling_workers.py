@@ -1,0 +1,1 @@
+CALLS = ("run", "close", "__aenter__", "__aexit__")
