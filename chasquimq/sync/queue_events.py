@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from chasquimq._core.call import Call
 from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
@@ -21,7 +22,7 @@ from chasquimq._net.following import FollowingConnection
 from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError
-from chasquimq.events import QueueEvent
+from chasquimq.events import Gap, QueueEvent
 from chasquimq.options import QueueEventsOptions, flag, keywords, merge
 from chasquimq.sync._client import Client
 from chasquimq.times import Duration
@@ -76,6 +77,8 @@ class QueueEvents(EventsFace):
         self._connection: FollowingConnection | None = None
         self._failures = 0
         self._background: threading.Thread | None = None
+        self._unchecked: tuple[Sequence[QueueEvent], Call[Gap | None] | None] | None = None
+        """Events that were read, and the question whether others before them were missed."""
         self._feed = Feed()
         self._fed = threading.Condition()
 
@@ -127,7 +130,11 @@ class QueueEvents(EventsFace):
     def __enter__(self) -> Self:
         self._check_open()
         if self._autorun and self._background is None:
-            self._place()
+            try:
+                self._place()
+            except BaseException:
+                self.close()
+                raise
             self._background = threading.Thread(target=self._pull_on, name="chasquimq-events", daemon=True)
             self._background.start()
         return self
@@ -171,14 +178,20 @@ class QueueEvents(EventsFace):
                     self._connection.close()
 
     def _read_from(self, connection: FollowingConnection) -> None:
-        found = run_on(connection, self._subscription.read())
-        check = self._subscription.check(found)
+        if self._unchecked is None:
+            read = run_on(connection, self._subscription.read())
+            # The place has moved behind these events now: whoever is interrupted leaves them to the next reader.
+            self._unchecked = read, self._subscription.check(read)
+        found, check = self._unchecked
+        gap = None
         try:
-            gap = None if check is None else run_on(connection, check)
+            if check is not None:
+                gap = run_on(connection, check)
         except ChasquiError:
-            # The place has moved behind these events already: they are delivered, whatever becomes of the check.
+            self._unchecked = None
             self._deliver(found)
             raise
+        self._unchecked = None
         self._deliver(found if gap is None else [gap, *found])
 
     def _deliver(self, found: Sequence[QueueEvent]) -> None:

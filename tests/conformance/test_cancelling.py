@@ -113,6 +113,7 @@ numbers = itertools.count()
 
 async def own_answers(world: World, target: Any) -> None:
     """Several calls at once and one after the other: each has an answer that only fits itself."""
+
     async def ask(number: int) -> None:
         if isinstance(target, chasquimq.aio.Queue):
             assert await target.get_job_result(f"answer-{number}") == f"this is {number}"
