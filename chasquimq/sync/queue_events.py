@@ -118,8 +118,10 @@ class QueueEvents(EventsFace):
         if connection is not None:
             connection.interrupt()
             if self._reading.acquire(blocking=False):  # else the reader closes it
-                connection.close()
-                self._reading.release()
+                try:
+                    connection.close()
+                finally:
+                    self._reading.release()
         with self._fed:
             self._fed.notify_all()
         background = self._background
