@@ -30,6 +30,7 @@ from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
 from chasquimq._net.following import FollowingConnection as BlockingFollowingConnection
 from chasquimq.address import Address
 from chasquimq.aio._following import FollowingConnection, RawConnection, confirm, mend, open_home, open_raw
+from chasquimq.aio._undisturbed import undisturbed
 from chasquimq.errors import ClosedError, RedisConnectionError
 
 if TYPE_CHECKING:
@@ -228,10 +229,7 @@ class Client:
         return connection
 
     async def close(self) -> None:
-        """Closes the shared connections when the Calls under way are answered. Idempotent.
-
-        Cancelled, it closes them without waiting.
-        """
+        """Closes the shared connections when the Calls under way are answered; cancelled, at once. Idempotent."""
         self._is_closed = True
         homes, self._homes, self._connection = self._homes, {}, None
         own: list[RawConnection] = []
@@ -252,8 +250,7 @@ class Client:
                 connection.abort()
             embedded, self._embedded = self._embedded, None
             if embedded is not None:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(embedded.release)
+                await undisturbed(lambda: anyio.to_thread.run_sync(embedded.release))
 
     @property
     def _patience_ms(self) -> int:

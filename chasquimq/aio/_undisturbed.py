@@ -35,10 +35,10 @@ async def run_apart(
     ask_to_end: Callable[[], None],
     beside: Callable[..., Coroutine[Any, Any, None]] | None = None,
 ) -> BaseException | None:
-    """Awaits ``keep()`` to its end, too, and starts ``beside``, which is cancelled then.
+    """Awaits ``keep()`` to its end as ``undisturbed`` does, and when it is interrupted, asks it to come to that end.
 
-    Unlike ``undisturbed`` it does something about a cancellation: it asks the work to end. Returns what interrupted the
-    caller, if anything did before that end.
+    ``beside`` is started in the same task group, and cancelled when the work has ended. Returns what interrupted the
+    caller, if anything did.
     """
     interrupt: BaseException | None = None
     has_ended = anyio.Event()
