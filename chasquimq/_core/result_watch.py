@@ -103,12 +103,16 @@ class ResultWatch:
         wait.is_followed = wait.key in self._running
 
     def leave(self, wait: Wait, now_ms: float) -> list[Wait]:
-        """Takes a wait out, whatever it was doing; returns who must be woken, to do it instead."""
-        del self._waits[wait]
-        same = self._by_job[wait.key]
-        same.remove(wait)
-        if not same:
-            del self._by_job[wait.key]
+        """Takes a wait out, whatever it was doing; returns who must be woken, to do it instead.
+
+        A second time it does what an interrupted first one, or an interrupted ``join``, has left.
+        """
+        self._waits.pop(wait, None)
+        same = [other for other in self._by_job.get(wait.key, ()) if other is not wait]
+        if same:
+            self._by_job[wait.key] = same
+        else:
+            self._by_job.pop(wait.key, None)
         if not self._waits:
             self._end_following()
         if self._reader is wait:

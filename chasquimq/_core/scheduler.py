@@ -51,6 +51,8 @@ class Scheduling:
         self._tick_ms = tick_ms
         self._woken = False
         self.leads = False
+        self.may_lead = False
+        """Whether the lock may be ours: it was asked for, and the answer has not come or says so."""
         self.is_idle = True
         """There are no specs, as far as this worker knows: ``peek`` instead of ``due``."""
         self.next_at = float("-inf")
@@ -72,6 +74,7 @@ class Scheduling:
 
     def due(self, profile: ServerProfile) -> Call[DueSpecs]:
         """Which specs are due; the answer goes to ``asked`` when they are dealt with."""
+        self.may_lead = True
         script = load_script("due_repeatables", profile)
         keys = [self._keys.repeat, self._keys.scheduler_lock, self._keys.scheduler_wake]
         arguments: list[Argument] = [self._holder, LOCK_TTL_S, BATCH, int(self._woken)]
@@ -92,7 +95,7 @@ class Scheduling:
     def asked(self, result: DueSpecs, now_ms: float) -> None:
         """Sets ``next_at``: at the next fire, at the latest after a poll for specs that nobody told us of."""
         self._woken = False
-        self.leads = result.leads
+        self.leads = self.may_lead = result.leads
         self.is_idle = result.leads and not result.due and result.later_ms < 0
         if result.due:
             self.next_at = now_ms  # there may be more, and those just fired have a next time

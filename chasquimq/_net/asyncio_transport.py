@@ -154,10 +154,12 @@ class AsyncioConnection(asyncio.BufferedProtocol):
 
     async def aclose(self) -> None:
         """Waits for the answers under way, then for the socket to close. Later submissions fail."""
-        if self._sent or self._queued:
-            with suppress(RedisConnectionError):
-                await self.exchange(PING)
-        self.abort()
+        try:
+            if self._sent or self._queued:
+                with suppress(RedisConnectionError):
+                    await self.exchange(PING)
+        finally:
+            self.abort()
         if self._transport is not None:
             await asyncio.shield(self._gone)
 

@@ -72,16 +72,20 @@ class Housekeeper:
     def start(self) -> None:
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Has the thread end, also out of a blocked read; waits for nothing."""
+        self._stopping.set()
+        for connection in (self._connection, self._listener):
+            if connection is not None:
+                connection.interrupt()
+
     def stop_leading(self) -> None:
         """Leases are still renewed; promotion and schedule are left to somebody else."""
         self._leads = False
 
     def stop(self) -> None:
         """Ends the thread, also out of a blocked read, and waits for it."""
-        self._stopping.set()
-        for connection in (self._connection, self._listener):
-            if connection is not None:
-                connection.interrupt()
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -151,6 +155,8 @@ class Housekeeper:
         if listener is None or listener.is_closed:
             listener = self._listener = self._connect()
             self._is_listening = False
+        if self._stopping.is_set():  # whoever stops us may have looked for a listener before there was one
+            return
         if not self._is_listening:
             listener.send(pack_command([b"BLPOP", *wake_keys, LISTEN_MS // 1000]))
             self._is_listening = True

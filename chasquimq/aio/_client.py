@@ -30,6 +30,7 @@ from chasquimq._net.following import FollowingConnection as BlockingFollowingCon
 from chasquimq._net.forking import tell_in_children
 from chasquimq.address import Address
 from chasquimq.aio._following import FollowingConnection, RawConnection, confirm, mend, open_home, open_raw
+from chasquimq.aio._undisturbed import undisturbed
 from chasquimq.errors import ClosedError, RedisConnectionError
 
 if TYPE_CHECKING:
@@ -234,23 +235,27 @@ class Client:
         return connection
 
     async def close(self) -> None:
-        """Closes the shared connections when the Calls under way are answered. Idempotent."""
+        """Closes the shared connections when the Calls under way are answered; cancelled, at once. Idempotent."""
         self._is_closed = True
         homes, self._homes, self._connection = self._homes, {}, None
+        own: list[RawConnection] = []
+        for loop, home in homes.items():
+            if loop is running_loop():
+                own = list(home.all())
+                if home.follower is not None:
+                    home.follower.abort()  # a read that blocks is not waited for
+            else:
+                for connection in home.all():
+                    connection.abort_from_elsewhere()
         try:
-            for loop, home in homes.items():
-                for connection in list(home.all()):
-                    if loop is running_loop():
-                        if connection is home.follower:
-                            connection.abort()  # a read that blocks is not waited for
-                        await connection.aclose()
-                    else:
-                        connection.abort_from_elsewhere()
+            for connection in own:
+                await connection.aclose()
         finally:
+            for connection in own:
+                connection.abort()
             embedded, self._embedded = self._embedded, None
             if embedded is not None:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(embedded.release)
+                await undisturbed(lambda: anyio.to_thread.run_sync(embedded.release))
 
     @property
     def _patience_ms(self) -> int:
@@ -271,8 +276,9 @@ class Client:
             if connection is None or connection.is_closed:
                 if home.failures != failures and home.last_failure is not None:
                     # Whoever asked while an attempt failed shares its failure: a queue of waiters that each
-                    # try in vain would keep the last one waiting for minutes.
-                    raise _again(home.last_failure)
+                    # try in vain would keep the last one waiting for minutes. (One object raised in two tasks would
+                    # mix up their tracebacks.)
+                    raise copy(home.last_failure)
                 try:
                     connection = home.connection = await self._open(patience_ms)
                 except RedisConnectionError as error:
@@ -392,8 +398,3 @@ def _sent(call: Call[T], connection: RawConnection) -> _Sent[T]:
         return _Sent(call, connection, connection.submit(call.request, call.replies, call.blocks_ms))
     except RedisConnectionError:
         return _Sent(call, connection, None)
-
-
-def _again(error: Exception) -> Exception:
-    """The same error for another task: one object raised in two tasks would mix up their tracebacks."""
-    return copy(error)

@@ -141,6 +141,7 @@ class Engine:
             self._all_ended.set()
             if self._in_threads is not None:
                 self._in_threads.close()
+            self._housekeeper.ask_to_stop()  # at once: asyncio may cancel what is awaited now
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._housekeeper.stop)
 
@@ -247,9 +248,11 @@ class Engine:
                     except BaseException as error:
                         if self._is_parents:
                             end_stray_child(error)
-                        if self._is_cancelled(error):
+                        if self._is_cut_off:
                             if self._in_threads is None:  # a thread goes on: its entry stays leased
                                 core.give_up(entry)
+                            if isinstance(error, Exception):
+                                return
                             raise
                         fail(job, error)
                     else:
@@ -268,14 +271,10 @@ class Engine:
                 self._turn_ends_at = job._started_ms + TURN_MS
                 await anyio.lowlevel.checkpoint()
 
-    def _is_cancelled(self, error: BaseException) -> bool:
-        """Whether a handler ended because this engine ends; a handler may also be cancelled by its own doing."""
-        tasks = self._tasks
-        return (
-            isinstance(error, anyio.get_cancelled_exc_class())
-            and tasks is not None
-            and tasks.cancel_scope.cancel_called
-        )
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether handlers end because this engine does, whatever they raise then; by their own doing they fail."""
+        return self._tasks is not None and self._tasks.cancel_scope.cancel_called
 
     async def _wait_until_written(self, entry: Entry) -> None:
         while entry.entry_id in self._core.book:
@@ -387,6 +386,8 @@ class Engine:
         self._tasks.cancel_scope.cancel()
         assert self._all_ended is not None  # noqa: S101 - main() runs
         await self._all_ended.wait()
+        with anyio.move_on_after(FORCED_FLUSH_S):
+            await self._ack()  # what was done in spite of being cut off
         await self.hand_back()
         await self._release_locks()
 

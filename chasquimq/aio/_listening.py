@@ -5,6 +5,7 @@ A listener never disturbs a job: it is not waited for, and what it raises is log
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
@@ -28,7 +29,7 @@ class Listening:
     def __init__(self, *, waits: bool = False) -> None:
         """``waits``: without a task group, coroutine listeners are kept for ``run_waiting`` instead of dropped."""
         self._waits = waits
-        self._waiting: list[tuple[str, Listeners, Awaitable[Any]]] = []
+        self._waiting: deque[tuple[str, Listeners, Awaitable[Any]]] = deque()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running = 0
         self._all_done: anyio.Event | None = None
@@ -57,12 +58,17 @@ class Listening:
 
     async def run_waiting(self) -> None:
         """Awaits the listeners that had no task group to run in, one after the other."""
-        waiting, self._waiting = self._waiting, []
-        for event, listeners, answer in waiting:
+        while self._waiting:
+            event, listeners, answer = self._waiting.popleft()
             try:
                 await answer
             except Exception as error:  # noqa: BLE001 - user code must not end the subscription
                 self._raised(event, listeners, error)
+
+    def drop_waiting(self) -> None:
+        """Nobody will await them any more."""
+        while self._waiting:
+            _discard(self._waiting.popleft()[2])
 
     async def emit_and_wait(self, event: str, listeners: Listeners, arguments: tuple[Any, ...]) -> None:
         """The same for an event after the last task: coroutine listeners are awaited here."""

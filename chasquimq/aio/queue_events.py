@@ -13,6 +13,7 @@ from typing import Any, Self
 import anyio
 import anyio.abc
 
+from chasquimq._core.call import Call
 from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
@@ -26,7 +27,7 @@ from chasquimq.aio._client import Client, Connection
 from chasquimq.aio._listening import Listening
 from chasquimq.aio._parking import TaskParking
 from chasquimq.errors import ChasquiError, ClosedError
-from chasquimq.events import QueueEvent
+from chasquimq.events import Gap, QueueEvent
 from chasquimq.options import QueueEventsOptions, flag, keywords, merge
 from chasquimq.times import Duration
 
@@ -80,6 +81,8 @@ class QueueEvents(EventsFace):
         self._outage = Outage()
         self._scope: anyio.abc.TaskGroup | None = None
         self._background: anyio.CancelScope | None = None
+        self._unchecked: tuple[Sequence[QueueEvent], Call[Gap | None] | None] | None = None
+        """Events that were read, and the question whether others before them were missed."""
         self._feed = Feed()
         self._fed = TaskParking()
         self._closing = TaskParking()
@@ -125,13 +128,18 @@ class QueueEvents(EventsFace):
             self._background.cancel()
         self._fed.unpark_all()
         self._closing.unpark_all()
+        self._listening.drop_waiting()
         with anyio.CancelScope(shield=True):
             await self._client.close()
 
     async def __aenter__(self) -> Self:
         self._check_open()
         if self._autorun and self._background is None:
-            await self._place()
+            try:
+                await self._place()
+            except BaseException:
+                await self.close()
+                raise
             self._background = anyio.CancelScope()
             self._scope = anyio.create_task_group()
             await self._scope.__aenter__()
@@ -140,10 +148,12 @@ class QueueEvents(EventsFace):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.close()
         scope, self._scope = self._scope, None
-        if scope is not None:
-            await scope.__aexit__(None, None, None)
+        try:
+            await self.close()
+        finally:
+            if scope is not None:
+                await scope.__aexit__(None, None, None)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -184,14 +194,21 @@ class QueueEvents(EventsFace):
                     self._connection.abort()
 
     async def _read_from(self, connection: Connection) -> None:
-        found = await run_on(connection, self._subscription.read())
-        check = self._subscription.check(found)
+        await self._listening.run_waiting()  # those that an interrupted reader has left
+        if self._unchecked is None:
+            read = await run_on(connection, self._subscription.read())
+            # The place has moved behind these events now: whoever is interrupted leaves them to the next reader.
+            self._unchecked = read, self._subscription.check(read)
+        found, check = self._unchecked
+        gap = None
         try:
-            gap = None if check is None else await run_on(connection, check)
+            if check is not None:
+                gap = await run_on(connection, check)
         except ChasquiError:
-            # The place has moved behind these events already: they are delivered, whatever becomes of the check.
+            self._unchecked = None
             await self._deliver(found)
             raise
+        self._unchecked = None
         await self._deliver(found if gap is None else [gap, *found])
 
     async def _deliver(self, found: Sequence[QueueEvent]) -> None:

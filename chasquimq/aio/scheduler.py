@@ -28,6 +28,7 @@ from chasquimq._net.signals import check_can_handle_signals
 from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
+from chasquimq.aio._undisturbed import undisturbed
 from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.native import SchedulerOpts
 from chasquimq.options import keywords, merge
@@ -134,11 +135,12 @@ class Scheduler(SchedulerFace):
         except ChasquiError as error:
             self._failure = error
         finally:
-            with anyio.move_on_after(LEAVE_S, shield=True):
-                await self._leave()
-            self._started.set()
-            self._done.set()
-            self._done_for_threads.set()
+            try:
+                await undisturbed(self._leave)
+            finally:
+                self._started.set()
+                self._done.set()
+                self._done_for_threads.set()
 
     async def _keep(self) -> None:
         assert self._listening is not None  # noqa: S101 - set by _prepare()
@@ -204,12 +206,14 @@ class Scheduler(SchedulerFace):
     async def _leave(self) -> None:
         self._is_closing = True
         try:
-            if self._scheduling.leads:
-                await self._client.run(self._scheduling.release(await self._client.profile()))
+            if self._scheduling.may_lead:
+                with anyio.move_on_after(LEAVE_S):
+                    await self._client.run(self._scheduling.release(await self._client.profile()))
         except ChasquiError as error:
             logger.info("the leader lock was not released and runs out by itself: %s", error)
         finally:
-            await self._client.close()
+            with anyio.move_on_after(LEAVE_S):
+                await self._client.close()
 
     async def close(self) -> None:
         """Ends the run, gives the lead up to whoever stands by, and returns when that is done. Idempotent."""
@@ -236,6 +240,7 @@ class Scheduler(SchedulerFace):
         try:
             await self._started.wait()
         except BaseException:
+            self._scope.cancel_scope.cancel()
             await self.__aexit__()
             raise
         if self._failure is not None:
@@ -244,11 +249,11 @@ class Scheduler(SchedulerFace):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.close()
         scope, self._scope = self._scope, None
         if scope is not None:
-            await scope.__aexit__(None, None, None)
+            self._is_closing = True
+            self._wake()
+            await scope.__aexit__(None, None, None)  # which no cancellation leaves before the run has ended
 
     async def _handle_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -3,7 +3,7 @@
 The façade: options, lifecycle, listeners, signals. The tasks are in ``_engine``, the decisions in ``_core``. Whoever
 awaits ``run()`` is the runner (in an ``async with`` block a task of its own): it starts the engine, waits until it is
 asked to close, and ends the engine. A cancellation of the runner drains too, within ``drain_timeout_ms``, because
-the engine's tasks are shielded from it.
+the engine is kept in a task of its own, which nothing cancels.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from chasquimq._net.unique_name import unique_name
 from chasquimq.address import resolve_address
 from chasquimq.aio._client import Client
 from chasquimq.aio._engine import Engine
+from chasquimq.aio._undisturbed import run_apart, undisturbed
 from chasquimq.aio.job import Job
 from chasquimq.errors import ChasquiError, ClosedError
 from chasquimq.job import DataT, ResultT
@@ -198,7 +199,9 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
 
     def _prepare(self) -> None:
         self._has_started = True
-        protect_from_interrupts(Worker._run, Worker._run_in_background, Worker._handle_signals)
+        protect_from_interrupts(
+            Worker._run, Worker._run_in_background, Worker._keep_engine, Worker._keep_fleet, Worker._handle_signals
+        )
         self._loop = running_loop()
         self._thread_id = threading.get_ident()
         self._changed, self._started, self._done = anyio.Event(), anyio.Event(), anyio.Event()
@@ -217,58 +220,53 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             self._failure = error
         finally:
             self._is_closing = True
-            with anyio.CancelScope(shield=True):
-                await self._client.close()
-                if self._is_ready:
-                    await self._engine.listening.emit_and_wait("closed", self._listeners, ())
-            self._started.set()
-            self._done.set()
-            self._done_for_threads.set()
+            try:
+                await undisturbed(self._say_goodbye)
+            finally:
+                self._started.set()
+                self._done.set()
+                self._done_for_threads.set()
         if interrupt is not None:
             raise interrupt
 
+    async def _say_goodbye(self) -> None:
+        await self._client.close()
+        if self._is_ready:
+            await self._engine.listening.emit_and_wait("closed", self._listeners, ())
+
     async def _run_engine(self, handle_signals: bool) -> BaseException | None:
         """Returns what interrupted it, if anything did."""
-        interrupt: BaseException | None = None
         await self._engine.open()
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self._engine.main)
-            if handle_signals:
-                await tasks.start(self._handle_signals)
-            try:
-                self._hear("ready", ())
-                await self._until_closing()
-            except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
-                interrupt = error
-            with anyio.CancelScope(shield=True):
-                await self._leave()
-            tasks.cancel_scope.cancel()
-        return interrupt
+        return await self._run_apart(self._keep_engine, handle_signals)
 
     async def _run_fleet(self, fleet: Fleet, handle_signals: bool) -> BaseException | None:
         """Returns what interrupted it, if anything did."""
-        interrupt: BaseException | None = None
-        listening = self._engine.listening
         try:
             fleet.start_beside_loop(self._listeners.registered(), loop_kind())
-            async with anyio.create_task_group() as tasks:
-                listening.start_in(tasks)
-                try:
-                    if handle_signals:
-                        await tasks.start(self._handle_signals)
-                    await self._follow(fleet)
-                except BaseException as error:  # noqa: BLE001 - a cancellation too: drain first, raise then
-                    interrupt = error
-                with anyio.CancelScope(shield=True):
-                    if interrupt is not None:
-                        fleet.ask(force=False)
-                        await self._follow(fleet)
-                    await listening.wait_a_moment()
-                tasks.cancel_scope.cancel()
+            interrupt = await self._run_apart(lambda: self._keep_fleet(fleet), handle_signals)
         finally:
             fleet.leave()
         self._failure = fleet.failure
         return interrupt
+
+    async def _run_apart(self, keep: Callable[[], Awaitable[None]], handle_signals: bool) -> BaseException | None:
+        return await run_apart(keep, lambda: self._ask(False), self._handle_signals if handle_signals else None)
+
+    async def _keep_engine(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._engine.main)
+            self._hear("ready", ())
+            while not self._asked_to_close:
+                await self._next_change()
+            await self._leave()
+
+    async def _keep_fleet(self, fleet: Fleet) -> None:
+        listening = self._engine.listening
+        async with anyio.create_task_group() as tasks:
+            listening.start_in(tasks)
+            await self._follow(fleet)
+            await listening.wait_a_moment()
+            tasks.cancel_scope.cancel()
 
     async def _follow(self, fleet: Fleet) -> None:
         while True:
@@ -282,10 +280,6 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         super()._hear(event, arguments)
         if self._is_ready and self._started is not None:
             self._started.set()
-
-    async def _until_closing(self) -> None:
-        while not self._asked_to_close:
-            await self._next_change()
 
     async def _next_change(self) -> None:
         assert self._changed is not None  # noqa: S101 - set by _prepare()
@@ -361,6 +355,7 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
             try:
                 await self._started.wait()
             except BaseException:
+                self._scope.cancel_scope.cancel()
                 await self.__aexit__()
                 raise
             if self._failure is not None:
@@ -372,11 +367,14 @@ class Worker(WorkerFace, Generic[DataT, ResultT]):
         await self._run(handle_signals=False)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.close()
         scope, self._scope = self._scope, None
-        if scope is not None:
-            await scope.__aexit__(None, None, None)
+        if scope is None:
+            await undisturbed(self.close)
+            return
+        self._is_closing = True
+        if not self._is_parents:
+            self._ask(force=False)
+        await scope.__aexit__(None, None, None)  # which no cancellation leaves before the run has ended
 
     async def _handle_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

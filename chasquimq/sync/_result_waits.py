@@ -79,10 +79,10 @@ class _Room:
     def wait_for(self, wait: Wait, signal: threading.Event | None) -> None:
         """Returns when the wait is over."""
         ticket = threading.Event()
-        with self._lock:
-            self._tickets[wait] = ticket
-            self._watch.join(wait)
         try:
+            with self._lock:
+                self._tickets[wait] = ticket
+                self._watch.join(wait)
             while True:
                 step, rest_ms = self._step(wait, signal)
                 if step is Step.OVER:
@@ -95,7 +95,12 @@ class _Room:
                     ticket.wait((rest_ms if signal is None else min(rest_ms, SLICE_MS)) / 1000)
                     ticket.clear()
         finally:
-            self._book(lambda now_ms: self._leave(wait, now_ms))
+            try:
+                self._book(lambda now_ms: self._leave(wait, now_ms))
+            except BaseException:
+                # A signal struck in the middle of it. What is left is done, and everybody sees for himself.
+                self._book(lambda now_ms: [*self._leave(wait, now_ms), *self._tickets])
+                raise
 
     def close(self) -> None:
         with self._lock:
@@ -122,7 +127,7 @@ class _Room:
             return step, self._watch.rest_ms(wait, now_ms) if lasts else 0.0
 
     def _leave(self, wait: Wait, now_ms: float) -> list[Wait]:
-        del self._tickets[wait]
+        self._tickets.pop(wait, None)
         woken = self._watch.leave(wait, now_ms)
         if not self._watch and (self._reading is not None or self._client.is_closed):
             self.disconnect()  # an answer that is still to come must not be taken for the next one
@@ -189,7 +194,7 @@ class _Room:
 
     def _connected(self, left_ms: float) -> FollowingConnection:
         connection = self._connection
-        if connection is not None and self._reading is None and (connection.is_closed or connection.can_read(0)):
+        if connection is not None and (connection.is_closed or (self._reading is None and connection.can_read(0))):
             self.disconnect()
             connection = None
         if connection is None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from chasquimq._core.call import Call
 from chasquimq._core.events_face import EventsFace
 from chasquimq._core.feed import Feed
 from chasquimq._core.keys import QueueKeys
@@ -22,7 +23,7 @@ from chasquimq._net.forking import tell_in_children
 from chasquimq._net.scheduling import run_on
 from chasquimq.address import resolve_address
 from chasquimq.errors import ChasquiError, ClosedError
-from chasquimq.events import QueueEvent
+from chasquimq.events import Gap, QueueEvent
 from chasquimq.options import QueueEventsOptions, flag, keywords, merge
 from chasquimq.sync._client import Client
 from chasquimq.times import Duration
@@ -77,6 +78,8 @@ class QueueEvents(EventsFace):
         self._connection: FollowingConnection | None = None
         self._outage = Outage()
         self._background: threading.Thread | None = None
+        self._unchecked: tuple[Sequence[QueueEvent], Call[Gap | None] | None] | None = None
+        """Events that were read, and the question whether others before them were missed."""
         self._feed = Feed()
         self._fed = threading.Condition()
         tell_in_children(self)
@@ -122,8 +125,10 @@ class QueueEvents(EventsFace):
         if connection is not None:
             connection.interrupt()
             if self._reading.acquire(blocking=False):  # else the reader closes it
-                connection.close()
-                self._reading.release()
+                try:
+                    connection.close()
+                finally:
+                    self._reading.release()
         with self._fed:
             self._fed.notify_all()
         background = self._background
@@ -134,7 +139,11 @@ class QueueEvents(EventsFace):
     def __enter__(self) -> Self:
         self._check_open()
         if self._autorun and self._background is None:
-            self._place()
+            try:
+                self._place()
+            except BaseException:
+                self.close()
+                raise
             self._background = threading.Thread(target=self._pull_on, name="chasquimq-events", daemon=True)
             self._background.start()
         return self
@@ -178,14 +187,20 @@ class QueueEvents(EventsFace):
                     self._connection.close()
 
     def _read_from(self, connection: FollowingConnection) -> None:
-        found = run_on(connection, self._subscription.read())
-        check = self._subscription.check(found)
+        if self._unchecked is None:
+            read = run_on(connection, self._subscription.read())
+            # The place has moved behind these events now: whoever is interrupted leaves them to the next reader.
+            self._unchecked = read, self._subscription.check(read)
+        found, check = self._unchecked
+        gap = None
         try:
-            gap = None if check is None else run_on(connection, check)
+            if check is not None:
+                gap = run_on(connection, check)
         except ChasquiError:
-            # The place has moved behind these events already: they are delivered, whatever becomes of the check.
+            self._unchecked = None
             self._deliver(found)
             raise
+        self._unchecked = None
         self._deliver(found if gap is None else [gap, *found])
 
     def _deliver(self, found: Sequence[QueueEvent]) -> None:

@@ -174,7 +174,7 @@ class Scheduler(SchedulerFace):
         try:
             if self._listener is not None:
                 self._listener.close()
-            if self._scheduling.leads:
+            if self._scheduling.may_lead:
                 self._client.run(self._scheduling.release(self._client.profile()))
         except ChasquiError as error:
             logger.info("the leader lock was not released and runs out by itself: %s", error)
