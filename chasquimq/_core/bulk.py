@@ -21,7 +21,13 @@ from chasquimq._core.producer_events import TOLD_JOB_OVERHEAD, told_job
 from chasquimq._core.profile import ServerProfile
 from chasquimq._core.scripts import Argument, Script
 from chasquimq._fast import END, FULL, FrameBuffer, JobState
-from chasquimq.errors import BulkAddError, ChasquiError, InvalidOptionTypeError, NotSupportedError
+from chasquimq.errors import (
+    BulkAddError,
+    ChasquiError,
+    InvalidOptionTypeError,
+    NotSupportedError,
+    RedisConnectionError,
+)
 from chasquimq.options import BulkJob
 
 __all__ = ["BUFFERS_UNDER_WAY", "BulkAdd"]
@@ -113,9 +119,11 @@ class BulkAdd(Generic[JobT]):
         failure.__cause__ = error
         return failure
 
-    def unconfirmed(self) -> str:
-        """What can be said about the rows when the connection broke."""
-        return (
+    def interrupted(self, error: RedisConnectionError) -> None:
+        """Has the error say what can be said about the rows when the connection broke."""
+        if self.added:
+            error.may_have_executed = True  # whatever became of the rows that it is about
+        error.add_note(
             f"add_bulk: {self.added} rows were confirmed; of the up to {BUFFERS_UNDER_WAY * ROWS_PER_BUFFER:,} rows "
             "after them some may be in the queue. Rows with a job_id can be added again safely."
         )

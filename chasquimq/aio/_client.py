@@ -181,19 +181,19 @@ class Client:
             while True:
                 if self._location.is_watched:
                     await confirm(self._location)
-                connection = await self._connect(self._patience_ms)
+                if not under_way:
+                    if (call := next(source, None)) is None:
+                        break  # for answers alone no connection is needed
+                    under_way.append(_sent(call, await self._connect(self._patience_ms)))
                 while (
                     len(under_way) < window
-                    and not connection.is_closed
-                    # What is under way elsewhere may have to be sent again, and comes before anything new.
-                    and not (under_way and under_way[-1].connection is not connection)
+                    # What is under way on one that broke or was left may have to be sent again, before anything new.
+                    and not (connection := under_way[-1].connection).is_closed
+                    and connection.epoch == self._location.epoch
                     and (call := next(source, None)) is not None
                 ):
                     under_way.append(_sent(call, connection))
-                if not under_way:
-                    break
-                sent = under_way.popleft()
-                yield await self._answer(sent, number)
+                yield await self._answer(under_way.popleft(), number)
                 number += 1
         finally:
             for sent in under_way:

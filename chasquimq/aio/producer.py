@@ -175,7 +175,7 @@ class Producer(OfOneProcess):
                 async for _ in confirmations:
                     pass
         except RedisConnectionError as error:
-            error.add_note(bulk.unconfirmed())
+            bulk.interrupted(error)
             raise
         bulk.finish()
         return [AddResult(job.id, job.is_duplicate) for job in bulk.jobs if job is not None]

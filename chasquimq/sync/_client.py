@@ -127,30 +127,34 @@ class Client:
         An error concerns the Call after the last result; the Calls behind it may have been executed too.
         """
         source = iter(calls)
+        call: Call[T] | None = None  # taken from the source, and not sent yet
         under_way: deque[_Sent[T]] = deque()
         connection = self._take()
         done = 0
         try:
-            while True:
+            while under_way or call is not None or (call := next(source, None)) is not None:
                 try:
                     if self._location.is_watched:
                         confirm(self._location)
-                    if not under_way and connection.epoch != self._location.epoch:
+                    if not under_way and (connection.is_closed or connection.epoch != self._location.epoch):
                         connection.close()
                         connection = self._take(after_failure=True)
-                    while self._may_send(under_way, window, connection) and (call := next(source, None)) is not None:
+                    while self._may_send(under_way, window, connection):
+                        call = next(source, None) if call is None else call
+                        if call is None:
+                            break
                         under_way.append(sent := _Sent(call))
-                        connection.send(call.request)
+                        call = None
+                        connection.send(sent.call.request)
                         sent.is_whole = True
-                    if not under_way:
-                        break
                     replies, connection = self._first_answer(connection, under_way)
                 except RedisConnectionError as error:
+                    if not under_way:
+                        raise
                     self._location.lost(connection.epoch)
                     yield from self._rescue(under_way, error, done)
                     done += len(under_way)
                     under_way.clear()
-                    connection = self._take(after_failure=True)
                 else:
                     done += 1
                     yield under_way.popleft().call.parse(replies)

@@ -271,7 +271,7 @@ class Queue(OfOneProcess, UnsupportedQueueMethods, Generic[DataT, ResultT]):
                 for _ in confirmations:
                     pass
         except RedisConnectionError as error:
-            error.add_note(bulk.unconfirmed())
+            bulk.interrupted(error)
             raise
         bulk.finish()
         if not return_jobs:

@@ -64,6 +64,24 @@ async def test_a_slow_way_changes_nothing(world: World, proxy: Proxy, weather: s
     await world.until(lambda: proxy.open_connections == 0)
 
 
+async def test_an_add_bulk_that_was_cut_off_for_good_says_that_rows_are_there(
+    own_world: World, own_server: RedisServer
+) -> None:
+    def rows() -> Iterator[Any]:
+        for number in range(5_000):
+            if number == 3_000:
+                own_server.kill()
+            yield "w", number
+
+    async with own_world.queue() as queue:
+        with pytest.raises(RedisConnectionError) as caught:
+            await queue.add_bulk(rows())
+    assert caught.value.may_have_executed
+    assert not caught.value.safe_to_repeat
+    (note,) = caught.value.__notes__
+    assert 1_000 <= int(note.split()[1]) <= 3_000
+
+
 @pytest.mark.parametrize("way", ["up", "down"])
 async def test_an_add_into_a_hole_is_ambiguous_and_ends(world: World, proxy: Proxy, way: Any) -> None:
     """No answer within the time allowed: whether the request or the answer was swallowed cannot be known here."""

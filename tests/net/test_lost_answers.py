@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 from chasquimq._core.call import Call
@@ -55,6 +56,29 @@ def test_a_sent_call_of_a_stream_is_not_sent_again_because_the_next_one_was_not(
         assert caught.value.may_have_executed
         assert not caught.value.safe_to_repeat
         assert sum(request.count(b"\r\nx\r\n") for request in taken) == 1
+        await client.close()
+
+    form.run(main)
+
+
+def test_a_stream_that_has_all_its_answers_needs_no_server_any_more(form: Form, peer: Callable[..., Peer]) -> None:
+    def serve(accepted: socket.socket) -> None:
+        received = b""
+        while received.count(b"ECHO") < 2:
+            received += accepted.recv(65_536)
+        accepted.sendall(b"$1\r\na\r\n$1\r\nb\r\n")
+
+    answering = peer(serve)
+
+    async def main() -> None:
+        client = form.client(Address(port=answering.port))
+        results = []
+        async for result in client.stream([call("ECHO", "a"), call("ECHO", "b")]):
+            results.append(result)
+            answering.close()
+            while form.name in ("asyncio", "uvloop") and not client._connection.is_closed:
+                await anyio.sleep(0.001)  # there the end is noticed though nobody asks
+        assert results == [b"a", b"b"]
         await client.close()
 
     form.run(main)

@@ -15,6 +15,7 @@ from chasquimq.errors import (
     InvalidOptionTypeError,
     NotSupportedError,
     PayloadTooLargeError,
+    RedisConnectionError,
     ServerReplyError,
 )
 from chasquimq.options import BulkJob, JobsOptions, QueueOptions
@@ -380,7 +381,20 @@ def test_after_a_broken_connection_the_note_counts_what_was_confirmed():
     calls = adding.calls(CLASSIC)
     answer(next(calls), *[b"1-1"] * 250)
     next(calls)
-    assert adding.unconfirmed().startswith("add_bulk: 250 rows were confirmed; of the up to 1,000 rows after them")
+    error = RedisConnectionError("gone")
+    adding.interrupted(error)
+    assert error.__notes__[0].startswith("add_bulk: 250 rows were confirmed; of the up to 1,000 rows after them")
+    assert error.may_have_executed
+    assert not error.safe_to_repeat
+
+
+def test_when_nothing_was_confirmed_the_error_speaks_for_itself():
+    adding = bulk([("a", number) for number in range(600)])
+    next(adding.calls(CLASSIC))
+    for was_sent in (False, True):
+        error = RedisConnectionError("gone", may_have_executed=was_sent)
+        adding.interrupted(error)
+        assert error.may_have_executed is was_sent
 
 
 # -- the books -------------------------------------------------------------------------------------------------
