@@ -338,7 +338,7 @@ async def test_every_connection_is_hit_in_every_phase(own_world: World, moment: 
             else:
                 world.admin.client_unblock(int(client["id"]), error=blow.endswith("ERROR"))
 
-    async with world.queue() as queue, world.worker(handle, concurrency=4) as worker:
+    async with world.queue() as queue, world.worker(handle, concurrency=4, lease_ms=600) as worker:
         if moment != "idle":
             await queue.add_bulk([("w", number) for number in range(total)])
         if moment == "running":
