@@ -116,9 +116,8 @@ class AnyioConnection:
         self._reader: ReplyReader
         self._reader, self._errors = noting_reader()
         self._buffer = bytearray(RECEIVE_BUFFER)
-        # Submitted and not yet begun to be written; begun and not yet fully answered (the oldest first).
-        self._unsent: deque[AnyioSlot] = deque()
-        self._sent: deque[AnyioSlot] = deque()
+        self._unsent: deque[AnyioSlot] = deque()  # submitted and not yet begun to be written
+        self._sent: deque[AnyioSlot] = deque()  # begun and not yet fully answered, the oldest first
         self._rest = memoryview(b"")  # of what was begun, the bytes that the kernel did not take yet
         self._received: list[Reply] = []  # for the oldest one, as far as they have come
         self._is_reading = self._is_writing = False
@@ -270,7 +269,7 @@ class AnyioConnection:
                 try:
                     await self._wait_readable(self._socket)
                 except self._closed_under_us:
-                    continue  # whoever closed the socket has settled every slot
+                    return  # whoever closed the socket has settled every slot; or the writer's seat is free
                 if not self.is_closed:
                     self._read()
         finally:
@@ -278,12 +277,15 @@ class AnyioConnection:
 
     def _offer_seats(self) -> None:
         """Wakes one waiting task if a seat is free and has work; it looks around and sits down."""
-        if (self._sent and not self._is_reading) or ((self._unsent or self._rest) and not self._is_writing):
+        has_unsent = not self._is_writing and (self._unsent or self._rest)
+        if has_unsent or (self._sent and not self._is_reading):
             for line in (self._sent, self._unsent):
                 for slot in line:
                     if slot.event is not None and not slot.is_abandoned:
                         slot.event.set()
                         return
+        if has_unsent and self._is_reading:
+            self._notify_closing(self._socket)  # nobody else waits: it wakes the reader, who then looks around
 
     def _abandon(self, slot: AnyioSlot) -> None:
         """Nobody waits for ``slot`` any more: it is taken out of the line, or its answers will be dropped."""
