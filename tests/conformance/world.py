@@ -77,6 +77,11 @@ class World:
         except redis.ResponseError:
             return []
 
+    def standing_reads(self) -> int:
+        """Reads that wait for jobs, of all queues. Before Redis 7.2 they do not make their readers consumers."""
+        clients = self.admin.client_list()
+        return sum(client["cmd"].startswith("xreadgroup") and "b" in client["flags"] for client in clients)
+
     def is_empty(self) -> bool:
         """Nothing waits, runs or is delayed."""
         return self.admin.xlen(self.key("stream")) == 0 and self.admin.zcard(self.key("delayed")) == 0

@@ -29,6 +29,12 @@ class QueueState:
         except redis.ResponseError:
             return []
 
+    def has_group(self) -> bool:
+        try:
+            return bool(self.client.xinfo_groups(self.key("stream")))
+        except redis.ResponseError:  # there is no stream
+            return False
+
     def is_empty(self) -> bool:
         """Nothing waits, runs or is delayed."""
         return not (self.waiting_or_running() or self.pending() or self.delayed())

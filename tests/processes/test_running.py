@@ -20,9 +20,10 @@ METHODS = ("fork", "spawn")
 @pytest.mark.parametrize("flavour", ["sync", "asyncio", "trio", "uvloop"])
 def test_every_process_runs_jobs(start: Start, world: World, flavour: str, method: str) -> None:
     running = start(flavour, processes=3, start_method=method).await_ready()
-    wait_until(lambda: {"w-0", "w-1", "w-2"} == set(world.consumers()))
+    wait_until(lambda: world.standing_reads() == 3)
     add(world, "wait", "wait", "wait")
     running.await_lines("start", 3, inside=True)
+    assert set(world.consumers()) == {"w-0", "w-1", "w-2"}
     # One handler at a time in each: three at once are in three processes.
     assert len(set(running.pids("start"))) == 3
     running.open_gate()
@@ -113,7 +114,10 @@ def test_an_unguarded_program_may_have_one_block_after_the_other(
 def test_one_process_is_an_ordinary_worker(start: Start, world: World, flavour: str) -> None:
     running = start(flavour, processes=1)
     running.await_lines("ready", inside=False)
-    wait_until(lambda: world.consumers() == ["w"])
+    add(world, "note")
+    running.await_lines("end", 1, inside=False)
+    wait_until(world.is_empty)
+    assert world.consumers() == ["w"]
     assert running.remember() == []
     running.send(signal.SIGTERM)
     assert running.end() == 0, str(running)

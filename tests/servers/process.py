@@ -161,16 +161,18 @@ class RedisServer:
     def start(self, *, wait: bool = True) -> None:
         if self._process is not None:
             raise RuntimeError("the server runs already")
-        self._process = _spawner.submit(
-            subprocess.Popen,
-            [*_with_this_process(), *self.binary.command, str(self._configuration), *self._mode],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=foreign_environment(),
-            # A Ctrl-C in the terminal is for pytest, which then stops the server.
-            start_new_session=True,
-        ).result()
+        with self.log.open("ab") as log:
+            self._process = _spawner.submit(
+                subprocess.Popen,
+                [*_with_this_process(), *self.binary.command, str(self._configuration), *self._mode],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Some complain there of what they cannot read, before they know that there is a log.
+                stderr=log,
+                env=foreign_environment(),
+                # A Ctrl-C in the terminal is for pytest, which then stops the server.
+                start_new_session=True,
+            ).result()
         if wait:
             self.wait_until_ready()
 
@@ -179,7 +181,7 @@ class RedisServer:
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "no log was written"
+                last = self.log.read_text(errors="replace")[-2000:] or "nothing was written"
                 command = " ".join([*self.binary.command, str(self._configuration)])
                 self.kill()
                 raise NotAvailable(f"a test server did not start: {command}\nIts log, {self.log}:\n{last}")
