@@ -7,6 +7,7 @@ lock is left held, and no connection is left open.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import random
 import signal
@@ -113,7 +114,8 @@ def test_f26_a_call_interrupted_everywhere(
             if not queue.is_closed:
                 own_answers(queue)
             nothing_is_halved(state, mark)
-        wait_until(lambda: other_clients(state) <= clients, "connections go")
+        # An interrupt may leave a connection in a cycle of frames and exceptions, which goes when it is collected.
+        wait_until(lambda: gc.collect() >= 0 and other_clients(state) <= clients, "connections go")
         if not places.was_interrupted:
             return
 
