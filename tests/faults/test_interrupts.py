@@ -6,10 +6,12 @@ lock is left held, and no connection is left open.
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import itertools
 import random
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +19,7 @@ import msgpack
 import pytest
 
 from chasquimq import WaitForResultTimeoutError, sync
+from chasquimq._core.result_wait import RARE_LOOK_MS
 from chasquimq.sync._result_waits import ResultWaits
 from tests.conftest import ADMIN
 from tests.servers import RedisServer
@@ -110,8 +113,7 @@ def test_f26_a_call_interrupted_everywhere(
             if not queue.is_closed:
                 own_answers(queue)
             nothing_is_halved(state, mark)
-        # An interrupt may leave a connection in a cycle of frames and exceptions, which goes when it is collected.
-        wait_until(lambda: gc.collect() >= 0 and other_clients(state) <= clients, "connections go")
+        wait_until(lambda: other_clients(state) <= clients, "connections go")
         if not places.was_interrupted:
             return
 
@@ -171,6 +173,65 @@ def test_f26_followers_are_interrupted_and_go_on(server: RedisServer, queue_name
 def take(events: sync.QueueEvents, into: list[str], last: int) -> None:
     while not into or into[-1] != f"job-{last - 1}":
         into.append(next(events).job_id)
+
+
+@pytest.mark.parametrize("comes", ["first", "last"])
+def test_f26_an_interrupted_wait_disturbs_no_other(
+    server: RedisServer, queue_name: str, state: QueueState, comes: str
+) -> None:
+    """Others wait in threads for results of their own, while one that may look or read for all is interrupted."""
+    for at in itertools.count(1, 7):
+        with Queue(queue_name, connection=server.url) as queue, ThreadPoolExecutor(4) as pool:
+            jobs = [queue.add("w", number) for number in range(3)]
+            own = queue.add("w", 3)
+            has_begun = threading.Event()
+
+            def wait_too(number: int, jobs: Any = jobs, has_begun: Any = has_begun) -> Any:
+                has_begun.wait(10)
+                return jobs[number].wait_for_result(10_000, 20)
+
+            waits = [pool.submit(wait_too, number) for number in range(3)]
+            if comes == "last":
+                has_begun.set()
+                wait_until(lambda queue=queue: waiting(queue) == 3)
+            else:
+                pool.submit(
+                    lambda queue=queue, begun=has_begun: (
+                        wait_until(lambda: waiting(queue) or begun.is_set()),
+                        begun.set(),
+                    )
+                )
+            places = Opportunities(at)
+            with contextlib.suppress(Interrupted, WaitForResultTimeoutError):
+                places.run(lambda own=own: own.wait_for_result(100, 20))
+            has_begun.set()
+            for number, job in enumerate(jobs):
+                state.client.set(state.key(f"result:{job.id}"), msgpack.packb(f"this is {number}"), ex=600)
+            # Sooner than they would look if they relied on one that has left.
+            assert [each.result(RARE_LOOK_MS / 2000) for each in waits] == [f"this is {number}" for number in range(3)]
+            assert waiting(queue) == 0
+        if not places.was_interrupted:
+            return
+
+
+def waiting(queue: Queue) -> int:
+    return 0 if queue._result_waits is None else len(queue._result_waits._room._watch)
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[float], None]]:
+    """Sets the clock for an interrupt; 0 takes it back."""
+    assert threading.current_thread() is threading.main_thread()
+
+    def ring(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds) and None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
