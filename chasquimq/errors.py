@@ -97,8 +97,8 @@ class RedisConnectionError(ChasquiError, ConnectionError):
     """The server could not be reached, or the connection broke during a command.
 
     ``may_have_executed`` is True when a command had been sent and its answer was lost: it may or may not have taken
-    effect. ``safe_to_repeat`` is True when calling again is harmless all the same: nothing was sent, the call changes
-    nothing, or a ``job_id`` protects it.
+    effect; and when some rows of an ``add_bulk`` are in the queue. ``safe_to_repeat`` is True when calling again is
+    harmless all the same: nothing was sent, the call changes nothing, or a ``job_id`` protects it.
     """
 
     def __init__(self, message: str, *, may_have_executed: bool = False, is_repeatable: bool = False) -> None:

@@ -211,17 +211,14 @@ class Queue(OfOneProcess, UnsupportedQueueMethods, Generic[DataT, ResultT]):
         if options is not None and options.repeat is not None:
             return await self._add_repeatable(name, data, options)
         producing, profile = self._producing, self._client.known_profile
-        job: Job[DataT, ResultT]
-        if (
-            options is not None
-            or profile is None
-            or (plain := producing.add_plain(Job, self, name, data, profile)) is None
-        ):
+        plain: tuple[Call[bool], Job[DataT, ResultT]] | None = None
+        if options is None and profile is not None:
+            plain = producing.add_plain(Job, self, name, data, profile)
+        if plain is None:
             new = producing.new_job(name, data, options)
             call = producing.add(new, await self._client.profile())
-            job = made_job(Job, self, new, name, data)
-        else:
-            call, job = plain
+            plain = call, made_job(Job, self, new, name, data)
+        call, job = plain
         job.is_duplicate = await self._client.run(call)
         return job
 
