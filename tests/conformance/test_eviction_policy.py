@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from chasquimq._net import housekeeper
 from tests.conformance.world import World
 
 RIGHTS = ("reset", "on", ">secret", "~*", "+@all", "-info", "-config")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process looks once at an address; among the hundreds of servers of these tests, some get the port of another."""
+    monkeypatch.setattr(housekeeper, "_looked_at", set())
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
