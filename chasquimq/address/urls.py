@@ -38,6 +38,12 @@ def url_settings(url: str) -> dict[str, Any]:
     except ValueError:
         # urllib's own text may quote the password, so it is not chained.
         raise _unreadable() from None
+    if "@" in parts.path and (topology == "sentinel" or (scheme == "unix" and parts.netloc)):
+        # A login with a plain / in it: what is behind that would be shown as the service name or the socket's path.
+        raise InvalidOptionError(
+            "connection is a URL with an @ in its path. A / in a username or password is written %2F; "
+            "an @ that belongs to the path is written %40."
+        )
     if parts.fragment:
         raise InvalidOptionError("connection is a URL with a # in it; in a password it is written %23.")
     settings: dict[str, Any] = dict(parse_qsl(parts.query))

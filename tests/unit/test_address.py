@@ -112,6 +112,11 @@ def test_redis_py_clients() -> None:
     assert resolve_address(redis.Redis(socket_timeout=None)).socket_timeout_ms == 10_000
 
 
+def test_an_at_in_the_path_of_a_socket() -> None:
+    assert resolve_address("unix:///run/user@1000/s").unix_socket_path == "/run/user@1000/s"
+    assert resolve_address("unix://me:pw@/run/user%401000/s").unix_socket_path == "/run/user@1000/s"
+
+
 @pytest.mark.parametrize(
     ("connection", "kind", "match"),
     [
@@ -120,6 +125,7 @@ def test_redis_py_clients() -> None:
         ("http://h", InvalidOptionError, "scheme"),
         ("unix://", InvalidOptionError, "unix:///path"),
         ("redis://h:port", InvalidOptionError, "percent-encoded"),
+        ("unix://us/er:pass@/socket", InvalidOptionError, "written %2F"),
         ("redis://h/mydb", InvalidOptionError, "db"),
         ("redis://h/-1", InvalidOptionError, "db"),
         ("redis://h:0", InvalidOptionError, "port"),

@@ -122,6 +122,7 @@ def test_a_cluster_client() -> None:
         ("redis+sentinel://h", InvalidOptionError, "service_name"),
         ("redis+sentinel:///mine", InvalidOptionError, "empty"),
         ("redis+sentinel://h:port/mine", InvalidOptionError, "malformed"),
+        ("redis+sentinel://us/er:pass@h/mine", InvalidOptionError, "written %2F"),
         ("redis+sentinel://h/mine/x", InvalidOptionError, "db"),
         ("redis+sentinel://h/mine/1/2", InvalidOptionError, "db"),
         ("redis+cluster://", InvalidOptionError, "empty"),
