@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["call_in", "has_ended", "is_asyncio", "loop_kind", "protect_from_interrupts", "running_loop"]
+import anyio
+
+__all__ = ["call_in", "has_ended", "is_asyncio", "loop_kind", "new_lock", "protect_from_interrupts", "running_loop"]
 
 
 def is_asyncio() -> bool:
@@ -27,6 +29,11 @@ def running_loop() -> Any:
     if is_asyncio():
         return asyncio.get_running_loop()
     return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def new_lock() -> asyncio.Lock | anyio.Lock:
+    """A lock for tasks of the running loop. Without need, anyio's takes longer to load than all else before a job."""
+    return asyncio.Lock() if is_asyncio() else anyio.Lock()
 
 
 def loop_kind() -> tuple[str, dict[str, Any]]:

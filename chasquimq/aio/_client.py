@@ -25,7 +25,7 @@ from chasquimq._core.profile import ServerProfile
 from chasquimq._core.reconnect import connect_delay_ms, lost_call_error, may_resend, result_of
 from chasquimq._dataclass import dataclass, field, replace
 from chasquimq._net.anyio_transport import AnyioSlot
-from chasquimq._net.event_loop import has_ended, is_asyncio, running_loop
+from chasquimq._net.event_loop import has_ended, new_lock, running_loop
 from chasquimq._net.following import FollowingConnection as BlockingFollowingConnection
 from chasquimq._net.forking import tell_in_children
 from chasquimq.address import Address
@@ -45,11 +45,6 @@ Connection = FollowingConnection
 Waiter = asyncio.Future[list[Reply]] | AnyioSlot
 
 
-def _new_lock() -> asyncio.Lock | anyio.Lock:
-    """A lock of the running loop. Without need, anyio's takes longer to load than all else before the first job."""
-    return asyncio.Lock() if is_asyncio() else anyio.Lock()
-
-
 @dataclass(slots=True)
 class _Home:
     """What belongs to one event loop: its shared connections, and the lock under which they are opened."""
@@ -61,7 +56,7 @@ class _Home:
     """For reads that block while others go on."""
     retired: list[RawConnection] = field(default_factory=list)
     """They lead where the queue is no more, and somebody still waits for their answers."""
-    opening: asyncio.Lock | anyio.Lock = field(default_factory=_new_lock)
+    opening: asyncio.Lock | anyio.Lock = field(default_factory=new_lock)
     failures: int = 0
     last_failure: Exception | None = None
 
@@ -347,11 +342,15 @@ class Client:
             return
         from chasquimq import embedded  # noqa: PLC0415  only who embeds a server pays for its imports
 
-        acquired = await anyio.to_thread.run_sync(embedded.acquire, self._address.embedded_directory)
+        await anyio.to_thread.run_sync(self._hold, embedded.acquire)
+
+    def _hold(self, acquire: Callable[[str | None], EmbeddedServer]) -> None:
+        """In a thread: whoever asked may be gone meanwhile, which keeps nothing back."""
+        acquired = acquire(self._address.embedded_directory)
         if self._embedded is None:
             self._embedded = acquired
             self._location.place(replace(self._address, unix_socket_path=str(acquired.socket_path)))
-        else:
+        if self._embedded is not acquired or self._is_closed:
             acquired.release()
 
     async def _answer(self, sent: _Sent[T], number: int) -> T:

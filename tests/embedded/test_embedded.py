@@ -1,5 +1,6 @@
 """What ``embedded://`` promises: a server while it is used, data that stays, and nothing left over."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from chasquimq import embedded
+from chasquimq.aio import Queue
 from chasquimq.errors import EmbeddedServerError
 
 from .conftest import ROOT, User, eventually, processes, servers, watchers
@@ -115,6 +117,22 @@ def test_processes_that_start_it_together_start_one(home: Path, user: StartUser)
     users = [user(home) for _ in range(4)]
     assert len({one.socket_path for one in users}) == 1
     assert len(servers(home)) == len(watchers(home)) == 1
+
+
+def test_who_is_cancelled_while_it_starts_gives_it_up_at_the_close(home: Path) -> None:
+    """asyncio's own cancellation does not wait for the thread that starts the server."""
+
+    async def main() -> None:
+        async with Queue("started", connection=f"embedded://{home}") as queue:
+            waiting = asyncio.create_task(queue.add("first", None))
+            while not servers(home):
+                await asyncio.sleep(0.001)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(main())
+    eventually(lambda: not processes(home))
 
 
 def test_a_forked_child_keeps_the_server(home: Path) -> None:
