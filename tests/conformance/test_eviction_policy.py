@@ -12,7 +12,7 @@ RIGHTS = ("reset", "on", ">secret", "~*", "+@all", "-info", "-config")
 
 @pytest.fixture(autouse=True)
 def _nothing_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process looks once at an address; among the hundreds of servers of these tests, some get the port of another."""
+    """A process looks once at an address; among the hundreds of servers here, some get the port of another."""
     monkeypatch.setattr(housekeeper, "_looked_at", set())
 
 
