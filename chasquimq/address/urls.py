@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from chasquimq.address.values import Node
 from chasquimq.errors import InvalidOptionError
@@ -23,6 +23,7 @@ EMBEDDED = "\0embedded"
 SENTINEL_PORT = 26_379
 SERVER_PORT = 6_379
 
+_SECRETS = ("password=", "sentinel_password=", "ssl_password=")
 _SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
 
@@ -38,11 +39,10 @@ def url_settings(url: str) -> dict[str, Any]:
     except ValueError:
         # urllib's own text may quote the password, so it is not chained.
         raise _unreadable() from None
-    if "@" in parts.path and (topology == "sentinel" or (scheme == "unix" and parts.netloc)):
-        # A login with a plain / in it: what is behind that would be shown as the service name or the socket's path.
+    if _may_show_a_login(scheme, parts):
         raise InvalidOptionError(
-            "connection is a URL with an @ in its path. A / in a username or password is written %2F; "
-            "an @ that belongs to the path is written %40."
+            "connection is a URL with an @ behind its host, as if there were a plain / or ? in a username or password: "
+            "they are written %2F and %3F. An @ that belongs there is written %40."
         )
     if parts.fragment:
         raise InvalidOptionError("connection is a URL with a # in it; in a password it is written %23.")
@@ -90,6 +90,14 @@ def _scheme(url: str) -> tuple[str, str]:
     if not is_known:
         raise InvalidOptionError(f"connection is a URL with an unknown scheme. {FORMS}")
     return scheme, topology
+
+
+def _may_show_a_login(scheme: str, parts: SplitResult) -> bool:
+    """Whether what stands behind the host could be the rest of a login: it would be shown as a path or an option."""
+    is_file = scheme == "embedded" or (scheme == "unix" and not parts.netloc)
+    return ("@" in parts.path and not is_file) or any(
+        "@" in each and not each.startswith(_SECRETS) for each in parts.query.split("&")
+    )
 
 
 def _without_hosts(url: str) -> tuple[str, str]:

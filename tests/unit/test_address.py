@@ -112,7 +112,8 @@ def test_redis_py_clients() -> None:
     assert resolve_address(redis.Redis(socket_timeout=None)).socket_timeout_ms == 10_000
 
 
-def test_an_at_in_the_path_of_a_socket() -> None:
+def test_an_at_behind_the_host() -> None:
+    assert resolve_address("redis://h?password=p@ss&username=me%40corp").password == "p@ss"
     assert resolve_address("unix:///run/user@1000/s").unix_socket_path == "/run/user@1000/s"
     assert resolve_address("unix://me:pw@/run/user%401000/s").unix_socket_path == "/run/user@1000/s"
 
@@ -126,6 +127,9 @@ def test_an_at_in_the_path_of_a_socket() -> None:
         ("unix://", InvalidOptionError, "unix:///path"),
         ("redis://h:port", InvalidOptionError, "percent-encoded"),
         ("unix://us/er:pass@/socket", InvalidOptionError, "written %2F"),
+        ("redis://us/er:pass@h", InvalidOptionError, "written %2F"),
+        ("redis://?ssl=:pass@h", InvalidOptionError, "%2F and %3F"),
+        ("redis://h?password=p@ss&client_name=:pass@h", InvalidOptionError, "written %40"),
         ("redis://h/mydb", InvalidOptionError, "db"),
         ("redis://h/-1", InvalidOptionError, "db"),
         ("redis://h:0", InvalidOptionError, "port"),

@@ -57,8 +57,9 @@ def url(data: bytes) -> None:
     password = SECRET + source.text()
     has_password = source.byte() % 4 > 0
     rest = source.rest().decode("utf-8", "surrogateescape")
-    # Behind embedded:// stands the name of a directory and no login.
-    login = f"{user}:{password}@" if has_password and scheme != "embedded" else user
+    # Behind embedded:// and unix:/// stands the name of a file and no login.
+    is_file = scheme == "embedded" or (scheme == "unix" and user.startswith("/"))
+    login = f"{user}:{password}@" if has_password and not is_file else user
     try:
         address = resolve_address(f"{scheme}://{login}{rest}")
     except (InvalidOptionError, InvalidOptionTypeError) as error:
