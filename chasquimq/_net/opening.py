@@ -43,7 +43,7 @@ __all__ = [
 RECEIVE_BUFFER = 64 * 1024
 """Bytes taken from the kernel at once; one buffer per connection, used again for every read."""
 
-LARGE_REQUEST = 64 * 1024
+LARGE_REQUEST = 32 * 1024
 """Nothing is won by joining a request of this size to others; the server had better begin with it at once."""
 
 UNREADABLE = (hiredis.ProtocolError, TypeError, MemoryError)
