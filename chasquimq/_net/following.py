@@ -12,6 +12,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from chasquimq._core.call import Reply, ReplyReader
@@ -191,8 +192,12 @@ class FollowingConnection:
     """A connection of one owner, for example a worker's reader, that goes where the queue goes."""
 
     def __init__(self, location: Location, connection: BlockingConnection) -> None:
-        self._journey = Journey(location, connection, self._reopen, self._pause)
-        self._is_interrupted = threading.Event()
+        interrupted = self._is_interrupted = threading.Event()
+        # Neither function knows this object: in a circle, the sockets of one that an interrupt has dropped would stay
+        # open until the garbage collector comes.
+        self._journey = Journey(
+            location, connection, partial(_reopen, location, interrupted), partial(_pause, interrupted)
+        )
 
     @classmethod
     def open(cls, location: Location) -> Self:
@@ -268,14 +273,17 @@ class FollowingConnection:
         self._journey.forget_asked()
         self._journey.home.close()
 
-    def _reopen(self) -> BlockingConnection:
-        self._check_interrupted()
-        return open_home(self._journey.location)
 
-    def _pause(self, seconds: float) -> None:
-        self._is_interrupted.wait(seconds)
-        self._check_interrupted()
+def _reopen(location: Location, interrupted: threading.Event) -> BlockingConnection:
+    _check(interrupted)
+    return open_home(location)
 
-    def _check_interrupted(self) -> None:
-        if self._is_interrupted.is_set():
-            raise RedisConnectionError("The connection was ended from this side while the queue was looked for.")
+
+def _pause(interrupted: threading.Event, seconds: float) -> None:
+    interrupted.wait(seconds)
+    _check(interrupted)
+
+
+def _check(interrupted: threading.Event) -> None:
+    if interrupted.is_set():
+        raise RedisConnectionError("The connection was ended from this side while the queue was looked for.")

@@ -19,8 +19,8 @@ def test_retries_of_ours_are_run_by_the_reference(
     reference: Reference, ours: OurQueue, workers: Workers, ledger: Ledger, state: QueueState, flavour: str
 ) -> None:
     worker = workers.start(flavour)
+    before = int(state.server_now_ms())
     job = ours.add("発送", {"fails": 1}, attempts=3, backoff=BackoffSpec.fixed(WAIT_MS, jitter_ms=0))
-    before = state.server_now_ms()
     ((member, due),) = wait_until(state.delayed, "the retry is scheduled")
     assert worker.stop() == 0
     assert before + WAIT_MS <= due <= state.server_now_ms() + WAIT_MS
