@@ -144,8 +144,8 @@ def test_f16_a_worker_made_before_the_fork_is_another_one_in_each_child(
             ids.update(job.id for job in queue.add_bulk([("job", number) for number in range(100)]))
             return len({row["pid"] for row in program.ledger.starts()}) == 3
 
-        wait_until(lambda: len(state.consumers()) == 3, "three names for three workers")
         wait_until(each_runs_some, "each runs jobs")
+        assert len(state.consumers()) == 3, "three names for three workers"
         wait_until(lambda: set(program.ledger.ended()) == ids, "all ran")
         wait_until(state.is_empty, "all acknowledged")
         program.end()
