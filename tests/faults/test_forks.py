@@ -61,7 +61,7 @@ def test_f16_forks_over_other_connections(
     server_binary: ServerBinary, queue_name: str, tmp_path: Path, way: str
 ) -> None:
     certificate = make_certificate(tmp_path)
-    with RedisServer(server_binary, tls=certificate if way == "tls" else None) as server:
+    with RedisServer("redis-8.6", tls=certificate) if way == "tls" else RedisServer(server_binary) as server:
         state = QueueState(server.client, queue_name)
         store_answers(state)
         where = (server.unix_url,) if way == "unix" else (server.url, certificate.authority)
