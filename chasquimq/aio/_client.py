@@ -345,7 +345,7 @@ class Client:
         await anyio.to_thread.run_sync(self._hold, embedded.acquire)
 
     def _hold(self, acquire: Callable[[str | None], EmbeddedServer]) -> None:
-        """In a thread: whoever asked may be gone meanwhile, which keeps nothing back."""
+        """In a thread, which goes on when its caller is cancelled: what it starts is kept for ``close``."""
         acquired = acquire(self._address.embedded_directory)
         if self._embedded is None:
             self._embedded = acquired

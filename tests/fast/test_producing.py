@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chasquimq._fast import IMPLEMENTATION
+
 STREAM = b"{chasqui:q}:stream"
 NOW = 1795489905760
 ROOMY = 1_000_000
@@ -213,11 +215,8 @@ def test_a_job_is_not_made_when_its_envelope_exceeds_the_limit(fast):
     assert plain_jobs(fast, limit=envelope - 1).make(job_class, QUEUE, "send", data) is None
 
 
+@pytest.mark.skipif(IMPLEMENTATION == "python", reason="a twin takes whatever has attributes")
 def test_a_class_that_is_no_job_is_refused_and_leaves_the_buffer_alone():
-    from chasquimq._fast import IMPLEMENTATION
-
-    if IMPLEMENTATION == "python":
-        pytest.skip("a twin takes whatever has attributes")
     from chasquimq._fast import FrameBuffer, JobHead, PlainRows
 
     frames = FrameBuffer()
