@@ -187,7 +187,7 @@ def test_a_result_is_written_as_the_same_value_under_the_same_key():
     settlement = Settlement(KEYS, SettlementSettings(group=GROUP, consumer=b"c-1", events=False), book)
     entry = failed_entry(bytes.fromhex("94a46f6b2d31c401c0cf000001a20b88d23100"))
     entry.result = bytes.fromhex(vector["value"])
-    settlement.completed(entry)
+    settlement.completions.append(entry)
     (call,) = settlement.calls(settlement.take(), NEWEST, 0.0)
     keys, arguments = scripted(command(call), "complete_jobs", NEWEST)
     assert keys[1].decode() == vector["key"]
@@ -208,7 +208,7 @@ def test_an_event_has_the_same_fields_in_the_same_order(kind):
     entry = failed_entry(bytes.fromhex("94a3722d31c401c0cf000001a20b88d23100"), "boom")
     assert settlement.starts is not None
     settlement.starts.append(entry)
-    settlement.completed(entry)
+    settlement.completions.append(entry)
     settlement.failed(Failure(entry, Retry(1, b"m", 2), "boom"))
     settlement.drained(1)
     call = settlement.calls(settlement.take(), NEWEST, 0.0)[0]

@@ -93,18 +93,10 @@ class Settlement:
         """Where runs that ended well are noted."""
         self._failures: deque[Failure] = deque()
         self._drained_ms: int | None = None
-        self._returnvalues: dict[bytes, str] = {}
-        """By entry id: what ``completed`` shows of the return value, for the few that show one."""
         self._unsure: set[bytes] = set()
         """Entries of batches whose answers were lost: not to find them later means that they are settled."""
 
     # -- noting, by consumers; each is one atomic append -----------------------------------------------------------
-
-    def completed(self, entry: Entry, returnvalue: str | None = None) -> None:
-        """``returnvalue``: JSON text for the event, if it is to show the value."""
-        if returnvalue is not None and self._settings.events:
-            self._returnvalues[entry.entry_id] = returnvalue
-        self.completions.append(entry)
 
     def failed(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -159,15 +151,16 @@ class Settlement:
                 commands = events.commands
                 calls.append(Call("worker.events", events.take(), _ignore, commands, idempotent=True))
         certain_after = self._book.certain_after(now_ms)
-        certain, doubtful, with_result = sort_ends(batch.completed, certain_after)
-        if not profile.has_xackdel:
-            certain, doubtful = [], certain + doubtful
+        certain, doubtful, stored, stored_if_ours = sort_ends(batch.completed, certain_after)
         for part in _parts(certain, ACKS_PER_COMMAND):
-            calls.append(self._plain_ack(batch, part))
+            plain = profile.has_xackdel
+            calls.append(self._plain_ack(batch, part) if plain else self._scripted_ack(batch, part, b"", profile))
         for part in _parts(doubtful, ACKS_PER_COMMAND):
-            calls.append(self._owned_ack(batch, part, profile))
-        for part in _parts(with_result, ROWS_PER_SCRIPT):
-            calls.append(self._complete(batch, part, profile))
+            calls.append(self._scripted_ack(batch, part, self._settings.consumer, profile))
+        for part in _parts(stored, ROWS_PER_SCRIPT):
+            calls.append(self._complete(batch, part, b"", profile))
+        for part in _parts(stored_if_ours, ROWS_PER_SCRIPT):
+            calls.append(self._complete(batch, part, self._settings.consumer, profile))
         retries = [failure for failure in batch.failures if isinstance(failure.end, Retry)]
         dead = [failure for failure in batch.failures if isinstance(failure.end, DeadLetter)]
         for failures in _parts(retries, ROWS_PER_SCRIPT):
@@ -179,9 +172,6 @@ class Settlement:
     def booked(self, batch: Batch) -> None:
         """All answers are in. What was refused by an error reply is noted again for the next batch."""
         self._book.settled(batch.entry_ids())
-        if self._returnvalues:
-            for entry in batch.completed:
-                self._returnvalues.pop(entry.entry_id, None)
         for row in batch.again:
             if isinstance(row, Failure):
                 self._failures.append(row)
@@ -192,27 +182,13 @@ class Settlement:
         buffer = FrameBuffer()
         head = self._events_head
         buffer.active_events(head, batch.started)
-        if self._returnvalues:
-            for entry in batch.completed:
-                self._completed_event(buffer, entry)
-        else:
-            buffer.completed_events(head, batch.completed)
+        buffer.completed_events(head, batch.completed)
         for failure in batch.failures:
             if failure.reason is not None:
                 buffer.command(self._failed_event(failure, failure.reason))
         if batch.drained_ms is not None:
             buffer.command([*self._event_start("drained", "", batch.drained_ms)])
         return buffer
-
-    def _completed_event(self, buffer: FrameBuffer, entry: Entry) -> None:
-        returnvalue = self._returnvalues.get(entry.entry_id)
-        if returnvalue is None:
-            buffer.completed_events(self._events_head, [entry])
-            return
-        name: list[Argument] = [b"n", entry.name] if entry.name else []
-        start = self._event_start("completed", entry.job_id, entry.finished_on)
-        times: list[Argument] = [b"attempt", entry.attempt + 1, b"duration_us", entry.duration_us]
-        buffer.command([*start, *name, *times, b"returnvalue", returnvalue])
 
     def _event_start(self, kind: str, job_id: str, at_ms: int) -> list[Argument]:
         max_len = self._settings.events_max_len
@@ -239,19 +215,16 @@ class Settlement:
         request = pack_command([b"XACKDEL", self._keys.stream, settings.group, b"IDS", len(ids), *ids])
         return Call("worker.ack", request, self._booking(batch, entries, batch.completed), idempotent=True)
 
-    def _owned_ack(self, batch: Batch, entries: list[Entry], profile: ServerProfile) -> Call[None]:
-        settings = self._settings
-        arguments: list[Argument] = [
-            settings.group,
-            settings.consumer,
-            *(entry.entry_id for entry in entries),
-        ]
+    def _scripted_ack(self, batch: Batch, entries: list[Entry], asks_for: bytes, profile: ServerProfile) -> Call[None]:
+        """``asks_for``: the consumer that must still have the entries; b"" where the leases are certain."""
+        arguments: list[Argument] = [self._settings.group, asks_for, *(entry.entry_id for entry in entries)]
         return self._scripted("ack_owned", [self._keys.stream], arguments, batch, entries, profile)
 
-    def _complete(self, batch: Batch, entries: list[Entry], profile: ServerProfile) -> Call[None]:
+    def _complete(self, batch: Batch, entries: list[Entry], asks_for: bytes, profile: ServerProfile) -> Call[None]:
+        """``asks_for`` as above."""
         settings = self._settings
         keys = [self._keys.stream, *(self._keys.result(entry.job_id) for entry in entries)]
-        arguments: list[Argument] = [settings.group, settings.consumer, settings.result_ttl_s]
+        arguments: list[Argument] = [settings.group, asks_for, settings.result_ttl_s]
         for entry in entries:
             assert entry.result is not None  # noqa: S101 - sorted by the caller
             arguments += [entry.entry_id, entry.result]
@@ -259,7 +232,7 @@ class Settlement:
 
     def _retry(self, batch: Batch, failures: list[Failure], certain_after: float, profile: ServerProfile) -> Call[None]:
         settings, keys = self._settings, self._keys
-        _, doubtful, _ = sort_ends([failure.entry for failure in failures], certain_after)
+        _, doubtful, *_ = sort_ends([failure.entry for failure in failures], certain_after)
         asks_for = settings.consumer if doubtful else b""
         arguments: list[Argument] = [settings.group, asks_for, self._events_length]
         for failure in failures:

@@ -46,6 +46,8 @@ HANDED_BACK_IDLE_MS = 86_400_000
 
 JobT = TypeVar("JobT", bound=JobState)
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class WorkerCore(Generic[JobT]):
     """The state of one running worker."""
@@ -178,24 +180,11 @@ class WorkerCore(Generic[JobT]):
         result = job.returnvalue
         if result is not None and self.settings.store_results:
             entry.result = self._encode_result(job, result)
+        if result is not None and self.settings.events:
+            entry.shown = _shown(result)
         if "completed" in self._listened:
             self._emit("completed", job, result, "")
-        self.settlement.completed(entry, None if result is None else self._event_value(result))
-
-    def _event_value(self, result: Any) -> str | None:
-        """The return value as the ``completed`` event shows it: JSON text, if it has that form and is short."""
-        if not self.settings.events:
-            return None
-        try:
-            if len(result) > MAX_EVENT_VALUE_CHARACTERS:
-                return None  # not worth writing only to see that it is too long
-        except TypeError:
-            pass  # a value without a length is short
-        try:
-            text = json.dumps(result, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError):
-            return None
-        return text if len(text) <= MAX_EVENT_VALUE_CHARACTERS else None
+        self.settlement.completions.append(entry)
 
     def _encode_result(self, job: JobT, result: Any) -> bytes | None:
         try:
@@ -322,3 +311,17 @@ class WorkerCore(Generic[JobT]):
             idempotent=True,
             eval_form=lambda _: script.eval(keys, arguments),
         )
+
+
+def _shown(result: Any) -> str | None:
+    """The return value as the ``completed`` event shows it: JSON text, if it has that form and is short."""
+    try:
+        if len(result) > MAX_EVENT_VALUE_CHARACTERS:
+            return None  # not worth writing only to see that it is too long
+    except TypeError:
+        pass  # a value without a length is short
+    try:
+        text = _to_json(result)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= MAX_EVENT_VALUE_CHARACTERS else None

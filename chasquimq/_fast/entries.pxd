@@ -18,13 +18,15 @@ cdef class Entry:
     cdef readonly uint64_t idle_ms
     cdef readonly str fault
     cdef readonly str detail
-    # What the worker notes of its run: lease (monotonic ms), start and end (epoch ms), the encoded result.
+    # What the worker notes of its run: lease (monotonic ms), start and end (epoch ms), the encoded result, and what
+    # the completed event shows of it (JSON text).
     cdef public double lease_until
     cdef public bint lost
     cdef public uint64_t started_on
     cdef public uint64_t finished_on
     cdef public uint64_t duration_us
     cdef public bytes result
+    cdef public str shown
 
 
 cdef class StreamReply:

@@ -43,9 +43,17 @@ cdef class FrameBuffer:
 
     cdef uint8_t* room(self, Py_ssize_t more) except NULL
     cdef void close(self, uint8_t* end, Py_ssize_t commands) noexcept
-    cdef int event_of(self, bytes head, bytes event, Entry entry, uint64_t ts, bint timed) except -1
+    cdef int event_of(self, bytes head, bytes event, Entry entry, uint64_t ts, bint timed, str shown) except -1
     cdef int event(
-        self, bytes head, bytes event, str job_id, object ts_ms, bytes name, object attempt, object duration_us
+        self,
+        bytes head,
+        bytes event,
+        str job_id,
+        object ts_ms,
+        bytes name,
+        object attempt,
+        object duration_us,
+        str shown,
     ) except -1
     cdef int put_event(
         self,
@@ -58,4 +66,5 @@ cdef class FrameBuffer:
         uint64_t run,
         bint timed,
         uint64_t duration,
+        str shown,
     ) except -1

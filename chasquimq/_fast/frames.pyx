@@ -45,7 +45,8 @@ cdef bytes COMPLETED = b"$9\r\ncompleted\r\n$2\r\nid\r\n"
 cdef bytes FIELD_TS = b"$2\r\nts\r\n"
 cdef bytes FIELD_ATTEMPT = b"$7\r\nattempt\r\n"
 cdef bytes FIELD_DURATION = b"$11\r\nduration_us\r\n"
-# More than all the constant parts of an event and its three numbers take.
+cdef bytes FIELD_RETURNVALUE = b"$11\r\nreturnvalue\r\n"
+# More than all the constant parts of an event and its numbers take.
 cdef Py_ssize_t EVENT_OVERHEAD = 256
 
 
@@ -144,33 +145,52 @@ cdef class FrameBuffer:
 
     def active(self, bytes head not None, str job_id not None, ts_ms, bytes name not None, attempt):
         """Appends the event ``active``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
-        self.event(head, ACTIVE, job_id, ts_ms, name, attempt, None)
+        self.event(head, ACTIVE, job_id, ts_ms, name, attempt, None, None)
 
-    def completed(self, bytes head not None, str job_id not None, ts_ms, bytes name not None, attempt, duration_us):
-        """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
-        self.event(head, COMPLETED, job_id, ts_ms, name, attempt, unsigned("duration_us", duration_us, U64_MAX))
+    def completed(
+        self,
+        bytes head not None,
+        str job_id not None,
+        ts_ms,
+        bytes name not None,
+        attempt,
+        duration_us,
+        str returnvalue=None,
+    ):
+        """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``, ``returnvalue``
+        is JSON text or None for none."""
+        duration_us = unsigned("duration_us", duration_us, U64_MAX)
+        self.event(head, COMPLETED, job_id, ts_ms, name, attempt, duration_us, returnvalue)
 
     def active_events(self, bytes head not None, list entries not None):
         """Appends ``active`` for each entry, with what the entry says of its run."""
         cdef Entry entry
         for entry in entries:
-            self.event_of(head, ACTIVE, entry, entry.started_on, False)
+            self.event_of(head, ACTIVE, entry, entry.started_on, False, None)
 
     def completed_events(self, bytes head not None, list entries not None):
-        """Appends ``completed`` for each entry, with what the entry says of its run."""
+        """Appends ``completed`` for each entry, with what the entry says of its run and shows of its value."""
         cdef Entry entry
         for entry in entries:
-            self.event_of(head, COMPLETED, entry, entry.finished_on, True)
+            self.event_of(head, COMPLETED, entry, entry.finished_on, True, entry.shown)
 
-    cdef int event_of(self, bytes head, bytes event, Entry entry, uint64_t ts, bint timed) except -1:
+    cdef int event_of(self, bytes head, bytes event, Entry entry, uint64_t ts, bint timed, str shown) except -1:
         cdef Py_ssize_t name_size
         cdef const char* name = PyUnicode_AsUTF8AndSize(entry.name, &name_size)
         return self.put_event(
-            head, event, entry.job_id, ts, name, name_size, entry.attempt + 1, timed, entry.duration_us
+            head, event, entry.job_id, ts, name, name_size, entry.attempt + 1, timed, entry.duration_us, shown
         )
 
     cdef int event(
-        self, bytes head, bytes event, str job_id, object ts_ms, bytes name, object attempt, object duration_us
+        self,
+        bytes head,
+        bytes event,
+        str job_id,
+        object ts_ms,
+        bytes name,
+        object attempt,
+        object duration_us,
+        str shown,
     ) except -1:
         cdef bint timed = duration_us is not None
         return self.put_event(
@@ -183,6 +203,7 @@ cdef class FrameBuffer:
             unsigned("attempt", attempt, U64_MAX),
             timed,
             duration_us if timed else 0,
+            shown,
         )
 
     cdef int put_event(
@@ -196,11 +217,14 @@ cdef class FrameBuffer:
         uint64_t run,
         bint timed,
         uint64_t duration,
+        str shown,
     ) except -1:
         cdef Py_ssize_t job_id_size
+        cdef Py_ssize_t shown_size = 0
         cdef const char* job_id_start = PyUnicode_AsUTF8AndSize(job_id, &job_id_size)
-        cdef uint8_t* at = self.room(PyBytes_GET_SIZE(head) + job_id_size + name_size + EVENT_OVERHEAD)
-        at = put_line(at, b"*", 14 + 2 * (name_size > 0) + 2 * timed)
+        cdef const char* shown_start = NULL if shown is None else PyUnicode_AsUTF8AndSize(shown, &shown_size)
+        cdef uint8_t* at = self.room(PyBytes_GET_SIZE(head) + job_id_size + name_size + shown_size + EVENT_OVERHEAD)
+        at = put_line(at, b"*", 14 + 2 * (name_size > 0) + 2 * timed + 2 * (shown is not None))
         at = put_constant(put_constant(at, head), event)
         at = put_bulk(at, job_id_start, job_id_size)
         at = put_number(put_constant(at, FIELD_TS), ts)
@@ -209,6 +233,8 @@ cdef class FrameBuffer:
         at = put_number(put_constant(at, FIELD_ATTEMPT), run)
         if timed:
             at = put_number(put_constant(at, FIELD_DURATION), duration)
+        if shown is not None:
+            at = put_bulk(put_constant(at, FIELD_RETURNVALUE), shown_start, shown_size)
         self.close(at, 1)
         return 0
 

@@ -35,19 +35,18 @@ def take_in(list entries not None, dict held not None, ready not None, double le
 
 
 def sort_ends(list ended not None, double certain_after):
-    """Completed entries by the way they are acknowledged: lease certain, lease doubtful, result to be stored."""
+    """Ended entries by the way they are acknowledged: lease certain, lease doubtful, and both with a result to store."""
     cdef Entry entry
     cdef list certain = []
     cdef list doubtful = []
-    cdef list with_result = []
+    cdef list certain_with_result = []
+    cdef list doubtful_with_result = []
     for entry in ended:
-        if entry.result is not None:
-            PyList_Append(with_result, entry)
-        elif entry.lease_until > certain_after and not entry.lost:
-            PyList_Append(certain, entry)
+        if entry.lease_until > certain_after and not entry.lost:
+            PyList_Append(certain if entry.result is None else certain_with_result, entry)
         else:
-            PyList_Append(doubtful, entry)
-    return certain, doubtful, with_result
+            PyList_Append(doubtful if entry.result is None else doubtful_with_result, entry)
+    return certain, doubtful, certain_with_result, doubtful_with_result
 
 
 def strike(dict held not None, list entries not None, list states not None):

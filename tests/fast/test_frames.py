@@ -175,11 +175,13 @@ def test_events(fast, name, named):
     def append(buffer):
         buffer.active(head, "j-1", NOW, name, 12)
         buffer.completed(head, "j-1", NOW, name, 12, 2707)
+        buffer.completed(head, "j-1", NOW, name, 12, 2707, '{"größe":1}')
         buffer.completed(head, "j" * 5000, 0, name, 0, 2**64 - 1)
 
-    active, completed, extreme = collected(fast, append)
+    active, completed, with_value, extreme = collected(fast, append)
     assert active == [*start, b"active", *job]
     assert completed == [*start, b"completed", *job, b"duration_us", b"2707"]
+    assert with_value == [*completed, b"returnvalue", '{"größe":1}'.encode()]
     assert extreme[extreme.index(b"id") + 1] == b"j" * 5000
     assert extreme[-1] == b"18446744073709551615"
 
@@ -193,6 +195,8 @@ def test_impossible_events_leave_the_buffer_alone(fast):
         buffer.completed(head, "j", NOW, b"", 1, -1)
     with pytest.raises(TypeError):
         buffer.completed(head, "j", NOW, b"", 1, None)
+    with pytest.raises(UnicodeEncodeError):
+        buffer.completed(head, "j", NOW, b"", 1, 1, "\ud800")
     assert (buffer.size, buffer.commands, buffer.take()) == (0, 0, b"")
 
 

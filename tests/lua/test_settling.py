@@ -132,12 +132,24 @@ def test_another_programs_key_in_the_way_loses_no_job(place, end, target):
     assert len(place.delayed() or place.dlq()) == 2
 
 
-@pytest.mark.parametrize("end", [retry, bury])
-def test_a_batch_as_large_as_the_settlement_makes_it(place, end):
+@pytest.mark.parametrize("consumer", ["me", ""])
+@pytest.mark.parametrize(("end", "size"), [(ack, 256), (complete, 64), (retry, 64), (bury, 64)])
+def test_a_batch_as_large_as_the_settlement_makes_it(place, end, size, consumer):
     place.group()
-    ids = place.delivered(64)
-    assert end(place, *ids) == [1] * 64
-    assert len(place.events()) == 64
+    ids = place.delivered(size)
+    assert end(place, *ids, consumer=consumer) == [1] * size
+    assert place.stream_ids() == []
+    if end in (retry, bury):
+        assert len(place.events()) == size
+
+
+@ENDS
+def test_with_a_certain_lease_only_what_is_still_pending_is_ended(place, end):
+    place.group()
+    first, settled, last = place.delivered(3)
+    assert ack(place, settled) == [1]
+    assert end(place, first, settled, last, consumer="") == [1, 0, 1]
+    assert place.pending() == {}
 
 
 # -- results ---------------------------------------------------------------------------------------------------
@@ -158,6 +170,16 @@ def test_a_result_is_not_stored_for_an_entry_that_was_taken_over(place):
     (theirs,) = place.delivered(consumer="other")
     assert complete(place, theirs) == [0]
     assert place.client.exists(place.keys.result("job-0")) == 0
+
+
+@pytest.mark.parametrize("consumer", ["me", ""])
+def test_among_others_a_result_is_stored_only_for_what_was_ended_now(place, consumer):
+    place.group()
+    first, settled, last = place.delivered(3)
+    assert ack(place, settled) == [1]
+    assert complete(place, first, settled, last, consumer=consumer) == [1, 0, 1]
+    stored = [place.client.get(place.keys.result(f"job-{number}")) for number in range(3)]
+    assert stored == [b"result-0", None, b"result-2"]
 
 
 # -- retries ---------------------------------------------------------------------------------------------------

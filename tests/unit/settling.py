@@ -102,7 +102,7 @@ class Worker:
     def complete(self, each, result=None):
         each.started_on, each.finished_on, each.duration_us, each.result = AT, AT + 3, 2_707, result
         self.start(each)
-        self.settlement.completed(each)
+        self.settlement.completions.append(each)
 
     def fail(self, each, end, reason="boom"):
         each.started_on, each.finished_on, each.duration_us = AT, AT + 3, 3_545

@@ -28,16 +28,29 @@ def test_with_a_certain_lease_completed_jobs_are_acknowledged_in_one_command():
     assert call.idempotent
 
 
-@pytest.mark.parametrize(
-    ("profile", "now", "lost"),
-    [(CLASSIC, NOW, False), (NEWEST, NOW + LEASE * 0.9, False), (NEWEST, NOW + LEASE * 2, False), (NEWEST, NOW, True)],
+LEASES = pytest.mark.parametrize(
+    ("age", "lost", "asks_for"),
+    [(0.899, False, b""), (0.9, False, b"c-1"), (2.0, False, b"c-1"), (0.0, True, b"c-1")],
+    ids=["a tenth is left", "less is left", "over", "known to be lost"],
 )
-def test_elsewhere_and_in_doubt_the_server_looks_who_owns_them(profile, now, lost):
-    worker = Worker(profile, events=False)
+
+
+@LEASES
+def test_a_server_without_that_command_is_asked_for_the_owner_only_in_doubt(age, lost, asks_for):
+    worker = Worker(CLASSIC, events=False)
     worker.entries[0].lost = lost
     worker.complete(worker.entries[0])
-    (call,) = worker.calls(now)
-    assert scripted(command(call), "ack_owned", profile) == ([KEYS.stream], [GROUP, b"c-1", b"1-0"])
+    (call,) = worker.calls(NOW + LEASE * age)
+    assert scripted(command(call), "ack_owned", CLASSIC) == ([KEYS.stream], [GROUP, asks_for, b"1-0"])
+
+
+@pytest.mark.parametrize(("age", "lost"), [(0.9, False), (2.0, False), (0.0, True)])
+def test_in_doubt_every_server_looks_who_owns_them(age, lost):
+    worker = Worker(NEWEST, events=False)
+    worker.entries[0].lost = lost
+    worker.complete(worker.entries[0])
+    (call,) = worker.calls(NOW + LEASE * age)
+    assert scripted(command(call), "ack_owned", NEWEST) == ([KEYS.stream], [GROUP, b"c-1", b"1-0"])
 
 
 @PROFILES
@@ -48,7 +61,19 @@ def test_a_result_is_stored_in_the_same_step_as_its_acknowledgement(profile):
     (call,) = worker.calls()
     keys, arguments = scripted(command(call), "complete_jobs", profile)
     assert keys == [KEYS.stream, KEYS.result("job-0"), KEYS.result("job-1")]
-    assert arguments == [GROUP, b"c-1", b"3600", b"1-0", b"\xc3", b"1-1", b"\x01"]
+    assert arguments == [GROUP, b"", b"3600", b"1-0", b"\xc3", b"1-1", b"\x01"]
+
+
+@PROFILES
+@LEASES
+def test_a_result_whose_lease_is_doubtful_asks_for_the_owner(profile, age, lost, asks_for):
+    worker = Worker(profile, events=False)
+    worker.entries[0].lost = lost
+    worker.complete(worker.entries[0], b"\xc3")
+    (call,) = worker.calls(NOW + LEASE * age)
+    keys, arguments = scripted(command(call), "complete_jobs", profile)
+    assert keys == [KEYS.stream, KEYS.result("job-0")]
+    assert arguments == [GROUP, asks_for, b"3600", b"1-0", b"\xc3"]
 
 
 @PROFILES
@@ -62,11 +87,7 @@ def test_a_retry_is_moved_with_all_that_its_event_needs(profile):
 
 
 @PROFILES
-@pytest.mark.parametrize(
-    ("age", "lost", "asks_for"),
-    [(0.899, False, b""), (0.9, False, b"c-1"), (2.0, False, b"c-1"), (0.0, True, b"c-1")],
-    ids=["a tenth is left", "less is left", "over", "known to be lost"],
-)
+@LEASES
 def test_a_retry_whose_lease_is_doubtful_asks_for_the_owner(profile, age, lost, asks_for):
     worker = Worker(profile)
     worker.entries[0].lost = lost

@@ -42,6 +42,7 @@ class Entry:
         "payload",
         "raw",
         "result",
+        "shown",
         "started_on",
     )
 
@@ -81,6 +82,7 @@ class Entry:
         self.finished_on: int = 0
         self.duration_us: int = 0
         self.result: bytes | None = None
+        self.shown: str | None = None
 
     def __repr__(self) -> str:
         state = f"attempt={self.attempt}" if self.fault is None else f"fault={self.fault}"

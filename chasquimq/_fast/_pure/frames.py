@@ -122,10 +122,23 @@ class FrameBuffer:
         """Appends the event ``active``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
         self._append(_event(14, head, b"active", job_id, ts_ms, name, attempt), 1)
 
-    def completed(self, head: bytes, job_id: str, ts_ms: int, name: bytes, attempt: int, duration_us: int) -> None:
-        """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``."""
-        duration = b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us)
-        self._append(_event(16, head, b"completed", job_id, ts_ms, name, attempt) + duration, 1)
+    def completed(
+        self,
+        head: bytes,
+        job_id: str,
+        ts_ms: int,
+        name: bytes,
+        attempt: int,
+        duration_us: int,
+        returnvalue: str | None = None,
+    ) -> None:
+        """Appends the event ``completed``; ``attempt`` counts from 1, ``head`` is of ``event_head``, ``returnvalue``
+        is JSON text or None for none."""
+        more = b"$11\r\nduration_us\r\n" + _decimal("duration_us", duration_us)
+        if returnvalue is not None:
+            more += b"$11\r\nreturnvalue\r\n" + _bulk(returnvalue.encode())
+        count = 16 if returnvalue is None else 18
+        self._append(_event(count, head, b"completed", job_id, ts_ms, name, attempt) + more, 1)
 
     def active_events(self, head: bytes, entries: list[Entry]) -> None:
         """Appends ``active`` for each entry, with what the entry says of its run."""
@@ -133,10 +146,10 @@ class FrameBuffer:
             self.active(head, entry.job_id, entry.started_on, entry.name.encode(), entry.attempt + 1)
 
     def completed_events(self, head: bytes, entries: list[Entry]) -> None:
-        """Appends ``completed`` for each entry, with what the entry says of its run."""
+        """Appends ``completed`` for each entry, with what the entry says of its run and shows of its value."""
         for entry in entries:
-            run = entry.attempt + 1
-            self.completed(head, entry.job_id, entry.finished_on, entry.name.encode(), run, entry.duration_us)
+            name, run = entry.name.encode(), entry.attempt + 1
+            self.completed(head, entry.job_id, entry.finished_on, name, run, entry.duration_us, entry.shown)
 
     def _append(self, data: bytes, commands: int) -> None:
         self._buffer += data

@@ -40,22 +40,23 @@ def take_in(
     return admitted, refused
 
 
-def sort_ends(ended: Sequence[Entry], certain_after: float) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """Completed entries by the way they are acknowledged: lease certain, lease doubtful, result to be stored.
+def sort_ends(
+    ended: Sequence[Entry], certain_after: float
+) -> tuple[list[Entry], list[Entry], list[Entry], list[Entry]]:
+    """Ended entries by the way they are acknowledged: lease certain, lease doubtful, and both with a result to store.
 
     A lease is certain when it lasts beyond ``certain_after`` and was not found lost.
     """
     certain: list[Entry] = []
     doubtful: list[Entry] = []
-    with_result: list[Entry] = []
+    certain_with_result: list[Entry] = []
+    doubtful_with_result: list[Entry] = []
     for entry in ended:
-        if entry.result is not None:
-            with_result.append(entry)
-        elif entry.lease_until > certain_after and not entry.lost:
-            certain.append(entry)
+        if entry.lease_until > certain_after and not entry.lost:
+            (certain if entry.result is None else certain_with_result).append(entry)
         else:
-            doubtful.append(entry)
-    return certain, doubtful, with_result
+            (doubtful if entry.result is None else doubtful_with_result).append(entry)
+    return certain, doubtful, certain_with_result, doubtful_with_result
 
 
 def strike(held: dict[bytes, Entry], entries: Sequence[Entry], states: Sequence[int]) -> list[tuple[Entry, int]]:
