@@ -19,7 +19,7 @@ from typing import Any
 import hiredis
 import msgpack
 
-from benchmarks.macro.bare import NEWEST, BareClient, Consumption, pack
+from benchmarks.macro.bare import NEWEST, ROWS_PER_SCRIPT, BareClient, Consumption, pack
 from benchmarks.macro.workload import NAME, payload, queue_tag
 from chasquimq._core.bulk import BulkAdd
 from chasquimq._core.keys import QueueKeys
@@ -142,8 +142,15 @@ def work_with_events(jobs: int) -> Prepared:
     return _work(jobs, events=True)
 
 
-def _work(jobs: int, *, events: bool) -> Prepared:
-    core = _core(events=events)
+def work_with_results(jobs: int) -> Prepared:
+    """The same for handlers that return a value, which is stored and shown in the event."""
+    return _work(jobs, events=True, results=True)
+
+
+def _work(jobs: int, *, events: bool, results: bool = False) -> Prepared:
+    core = _core(events=events, results=results)
+    value = 1 if results else None
+    rows_per_end = ROWS_PER_SCRIPT if results else 256
     call, reader = core.read(BATCH, NEWEST), core.reading.reader(hiredis.Reader())
     batches = []
     for answer in _answers(jobs):
@@ -159,15 +166,16 @@ def _work(jobs: int, *, events: bool) -> Prepared:
             while ready:
                 job = start(ready.popleft())
                 assert job is not None
-                complete(job, None)
+                complete(job, value)
                 done += 1
             taken = core.take_batch(NEWEST)
             assert taken is not None
             batch, calls = taken
             pipeline = Pipeline(calls)
-            # One reply per event, then one per XACKDEL: a state for each of its entries.
-            states = [[1] * min(256, len(entries))]
-            pipeline.results([b"1795489905760-0"] * (pipeline.replies - 1) + states)
+            # One reply per event, then one per XACKDEL or script: a state for each of its entries.
+            count = len(entries)
+            states = [[1] * min(rows_per_end, count - first) for first in range(0, count, rows_per_end)]
+            pipeline.results([b"1795489905760-0"] * (pipeline.replies - len(states)) + states)
             core.settled(batch)
         assert done == jobs
         assert not len(core.book)
@@ -183,8 +191,22 @@ def bare_work_with_events(jobs: int) -> Prepared:
     return _bare_work(jobs, events=True)
 
 
-def _bare_work(jobs: int, *, events: bool) -> Prepared:
-    consumption = Consumption(BareClient.__new__(BareClient), queue_tag(QUEUE), events=events)
+def bare_work_with_results(jobs: int) -> Prepared:
+    return _bare_work(jobs, events=True, results=True)
+
+
+class _Unconnected(BareClient):
+    """For requests that are made and not sent."""
+
+    def __init__(self) -> None:
+        pass
+
+    def command(self, *arguments: bytes | int) -> None:
+        pass
+
+
+def _bare_work(jobs: int, *, events: bool, results: bool = False) -> Prepared:
+    consumption = Consumption(_Unconnected(), queue_tag(QUEUE), events=events, results=results)
     packed = msgpack.packb(payload(1))
     unpackb = msgpack.unpackb
     batches = [[ENTRY_ID % number for number in range(first, first + BATCH)] for first in range(0, jobs, BATCH)]
@@ -198,9 +220,9 @@ def _bare_work(jobs: int, *, events: bool) -> Prepared:
     return run
 
 
-def _core(*, events: bool) -> WorkerCore[Any]:
+def _core(*, events: bool, results: bool = False) -> WorkerCore[Any]:
     """The core of a worker as the worker makes it; nothing connects before it runs."""
-    return Worker(QUEUE, lambda _job: None, events=events)._core
+    return Worker(QUEUE, lambda _job: None, events=events, store_results=results)._core
 
 
 def _answers(jobs: int) -> list[bytes]:
@@ -229,6 +251,7 @@ SECTIONS: dict[str, tuple[Callable[[int], Prepared], Callable[[int], Prepared]]]
     "read": (read, bare_read),
     "work": (work, bare_work),
     "work, events": (work_with_events, bare_work_with_events),
+    "work, results": (work_with_results, bare_work_with_results),
 }
 """What is counted: the path and its bare counterpart."""
 
