@@ -18,7 +18,7 @@ from benchmarks.macro.runner import HOST, measure
 from benchmarks.macro.scenarios import ALL
 from benchmarks.macro.tables import lines_of
 from benchmarks.peers import PEERS, REFERENCE
-from benchmarks.report.circumstances import circumstances
+from benchmarks.report.circumstances import circumstances, merged
 from benchmarks.report.document import REPORT, target_rows, write_report
 
 
@@ -41,7 +41,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there")
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.relative_to(REPORT.parents[1])}")
     parser.add_argument(
-        "--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing: show the runs of a --json FILE"
+        "--from",
+        dest="earlier",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: show the runs of these --json files, together",
     )
     return parser.parse_args()
 
@@ -74,7 +79,7 @@ def main() -> int:
         print(f"peers: {', '.join(PEERS)}")
         return 0
     if options.earlier is not None:
-        document = json.loads(options.earlier.read_text())
+        document = merged([json.loads(file.read_text()) for file in options.earlier])
     else:
         document = _measure_all(options)
         if options.json:

@@ -6,18 +6,21 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.macro.scenarios import ALL
 from benchmarks.peers import PEERS
 from benchmarks.peers.environments import peer_versions
 from chasquimq import __version__
 from chasquimq._fast import IMPLEMENTATION
 from tests.servers import NotAvailable
 
-__all__ = ["circumstances"]
+__all__ = ["circumstances", "merged"]
 
+_MAY_DIFFER = ("date", "load", "peers")
 _PACKAGES = ("hiredis", "msgpack", "anyio", "trio", "uvloop", "cython")
 
 
@@ -36,6 +39,19 @@ def circumstances(server: str, pairs: int, *, is_quick: bool, peers: Sequence[st
         "packages": list(_packages()),
         "peers": {name: _peer(name) for name in peers},
     }
+
+
+def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several ``--json`` documents as one, for scenarios that were run in turns. Of a scenario that was run again the
+    last run counts. Ends the program when they were not made in the same way."""
+    first, *others = [document["circumstances"] for document in documents]
+    for other in others:
+        if differing := [what for what in first if what not in _MAY_DIFFER and first[what] != other[what]]:
+            sys.exit(f"these runs do not belong into one report, they differ in: {', '.join(differing)}")
+    found = {case["case"]: case for document in documents for case in document["cases"]}
+    latest: dict[str, Any] = {**(others[-1] if others else first)}
+    latest["peers"] = {name: version for each in (first, *others) for name, version in each["peers"].items()}
+    return {"circumstances": latest, "cases": [found[case.name] for case in ALL if case.name in found]}
 
 
 def _packages() -> Iterator[str]:

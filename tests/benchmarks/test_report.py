@@ -13,6 +13,7 @@ import pytest
 from benchmarks.macro.results import Measured
 from benchmarks.macro.scenarios import case_named
 from benchmarks.macro.targets import TARGETS, judge
+from benchmarks.report.circumstances import merged
 from benchmarks.report.document import target_rows, write_report
 from benchmarks.report.svg import WIDTH, Row, bars, ranges
 
@@ -118,6 +119,26 @@ def test_a_report_made_again_leaves_nothing_of_the_earlier_one(results: dict[str
     figures = json.loads((page.with_suffix("") / "figures.json").read_text())
     assert set(figures["medians"]) == {"consume"}
     assert figures["medians"]["consume"]["sync"]["to_redis"] == 100
+
+
+def document(*cases: str, **changes: Any) -> dict[str, Any]:
+    return {"circumstances": {**CIRCUMSTANCES, **changes}, "cases": [{"case": case, "of": changes} for case in cases]}
+
+
+def test_runs_made_in_turns_are_one_report_and_the_last_run_of_a_scenario_counts() -> None:
+    first = document("consume", "add", peers={"rq": "rq 2"}, load=0.1)
+    later = document("consume", peers={"arq": "arq 1"}, load=0.7)
+    together = merged([first, later])
+    assert together["circumstances"]["peers"] == {"rq": "rq 2", "arq": "arq 1"}
+    assert together["circumstances"]["load"] == 0.7
+    assert [case["case"] for case in together["cases"]] == ["add", "consume"]
+    assert together["cases"][1]["of"]["load"] == 0.7
+    assert merged([first])["cases"] == [first["cases"][1], first["cases"][0]]
+
+
+def test_runs_made_in_different_ways_are_no_one_report() -> None:
+    with pytest.raises(SystemExit, match="differ in: rounds, quick"):
+        merged([document("add"), document("consume", rounds=5, quick=False)])
 
 
 def test_runs_survive_the_way_through_a_file(results: dict[str, Measured]) -> None:
