@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.costs.__main__ import PAGE as COSTS_PAGE
 from benchmarks.report.parts import fill_in
 from benchmarks.scale.__main__ import PAGE
 from benchmarks.scale.capacity import BUSY, WAYS, Figures, breaking_table, core_table, needs_table, promotion_rate
@@ -67,6 +69,13 @@ def test_sizes_are_those_of_the_server() -> None:
     assert 50 < sizes.running < 400
     assert sizes.delayed > sizes.waiting, "a sorted set costs more than a stream"
     assert min(sizes.to_json().values()) > 10
+
+
+@pytest.mark.parametrize("page", [PAGE, COSTS_PAGE], ids=lambda page: page.stem)
+def test_what_is_calculated_stands_on_the_page(page: Path) -> None:
+    parts = re.findall(r"<!-- calculated: \w+ -->(.*?)<!-- end -->", page.read_text(), re.DOTALL)
+    assert parts
+    assert all(part.strip() for part in parts)
 
 
 def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
