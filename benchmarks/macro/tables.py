@@ -16,10 +16,8 @@ def number(value: float, figure: str) -> str:
     """A figure as it is shown."""
     if math.isnan(value):
         return "—"
-    if figure == "rate":
+    if figure == "rate" or abs(value) >= 100:
         return f"{value:,.0f}"
-    if abs(value) >= 100:
-        return f"{value:.0f}"
     return f"{value:.2f}"
 
 

@@ -30,7 +30,7 @@ from chasquimq._core.scripts import Argument, load_script
 from chasquimq._core.settlement import Batch, Failure, Settlement, SettlementSettings
 from chasquimq._core.worker_settings import WorkerSettings
 from chasquimq._fast import Entry, JobState, Runs, decode_payload, encode_payload, end_job, take_in
-from chasquimq.errors import LeaseLostError, PayloadEncodeError
+from chasquimq.errors import LeaseLostError
 
 __all__ = ["REAP_INTERVAL_MS", "WorkerCore"]
 
@@ -189,7 +189,7 @@ class WorkerCore(Generic[JobT]):
     def _encode_result(self, job: JobT, result: Any) -> bytes | None:
         try:
             return self._encode(result)
-        except PayloadEncodeError as error:
+        except Exception as error:  # noqa: BLE001  a value of the user's may raise anything when it is looked into
             # The work is done; running it again would not make its result storable.
             error.add_note(f"Job {job.id} ({job.name!r}) is completed; its return value is not stored.")
             logger.warning("job %s is completed, but its return value cannot be stored: %s", job.id, error)
@@ -318,10 +318,10 @@ def _shown(result: Any) -> str | None:
     try:
         if len(result) > MAX_EVENT_VALUE_CHARACTERS:
             return None  # not worth writing only to see that it is too long
-    except TypeError:
+    except Exception:  # noqa: BLE001, S110  as below
         pass  # a value without a length is short
     try:
         text = _to_json(result)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001  a value of the user's may raise anything; its job is completed all the same
         return None
     return text if len(text) <= MAX_EVENT_VALUE_CHARACTERS else None

@@ -202,6 +202,29 @@ def test_a_completed_job_is_acknowledged_and_its_duration_told():
     assert (ended.finished_on, ended.duration_us, ended.result) == (job.finished_on, 12_500, None)
 
 
+class Unmeasurable:
+    def __len__(self):
+        raise RuntimeError("the session is closed")
+
+
+class Unreadable(dict):
+    def items(self):
+        raise RuntimeError("the session is closed")
+
+
+@pytest.mark.parametrize("value", [Unmeasurable(), Unreadable(a=1)], ids=lambda value: type(value).__name__)
+def test_a_value_that_cannot_be_looked_into_does_not_undo_what_was_done(value):
+    core = Core(store_results=True)
+    (job,) = core.run(entry(1))
+    core.complete(job, value)
+    (ended,) = core.taken().completed
+    assert (ended.result, ended.shown) == (None, None)
+    assert core.heard[-1] == ("completed", job, value, "")
+    told = core.heard[-2]
+    assert told[0] == "error"
+    assert any("its return value is not stored" in note for note in told[1].__notes__)
+
+
 @pytest.mark.parametrize(
     ("value", "stored"),
     [(None, None), (False, b"\xc2"), (0, b"\x00"), ("", b"\xa0"), ({"ok": True}, b"\x81\xa2ok\xc3")],
