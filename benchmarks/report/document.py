@@ -14,11 +14,13 @@ from benchmarks.macro.targets import Judged, Target, judge
 from benchmarks.peers import PEERS
 from benchmarks.report.plots import plot
 
-__all__ = ["FIGURES", "REPORT", "target_rows", "write_report"]
+__all__ = ["FIGURES", "REPORT", "SCENARIOS", "target_rows", "write_report"]
 
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 FIGURES = REPORT.with_suffix("") / "figures.json"
 """The medians of the last report, for what is calculated from them."""
+SCENARIOS = "scenarios.md"
+"""Beside the charts."""
 _ALWAYS = ("rate", "client_us", "redis_us", "busy", "to_redis", "from_redis")
 
 _CAVEATS = """\
@@ -58,7 +60,7 @@ def _verdict(judged: Judged) -> str:
 
 
 def write_report(path: Path, results: Mapping[str, Measured], circumstances: Mapping[str, Any]) -> None:
-    """Writes the report and its charts; charts of an earlier report are removed."""
+    """Writes the report: the page, and beside it the page of scenarios with their charts. Earlier charts go."""
     charts = path.parent / path.stem
     charts.mkdir(parents=True, exist_ok=True)
     for old in charts.glob("*.svg"):
@@ -69,7 +71,13 @@ def write_report(path: Path, results: Mapping[str, Measured], circumstances: Map
     medians = {name: _medians(measured) for name, measured in results.items()}
     figures = {"circumstances": circumstances, "medians": medians}
     (charts / FIGURES.name).write_text(json.dumps(figures, indent=1) + "\n")
-    path.write_text("\n".join(_document(results, circumstances, charts.name, drawn)).rstrip() + "\n")
+    scenarios = charts / SCENARIOS
+    _write(path, _document(results, circumstances, f"{charts.name}/{SCENARIOS}"))
+    _write(scenarios, _scenarios(results, circumstances, drawn, f"../{path.name}"))
+
+
+def _write(path: Path, lines: Iterator[str]) -> None:
+    path.write_text("\n".join(lines).rstrip() + "\n")
 
 
 def _medians(measured: Measured) -> dict[str, dict[str, float]]:
@@ -81,15 +89,14 @@ def _medians(measured: Measured) -> dict[str, dict[str, float]]:
     }
 
 
-def _document(
-    results: Mapping[str, Measured], circumstances: Mapping[str, Any], charts: str, drawn: Mapping[str, str]
-) -> Iterator[str]:
+def _document(results: Mapping[str, Measured], circumstances: Mapping[str, Any], scenarios: str) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     kind = "short rounds, for a look: read them as rough" if circumstances["quick"] else "rounds"
     yield (
         f"Made by `python -m benchmarks --report` on {circumstances['date']}: {circumstances['rounds']} {kind}. "
-        "[How it measures](../benchmarks/README.md); [what it means at scale](scale.md)."
+        f"[Every scenario]({scenarios}); [how it measures](../benchmarks/README.md); "
+        "[what it means at scale](scale.md)."
     )
     yield ""
     yield from _setting(circumstances)
@@ -97,18 +104,25 @@ def _document(
     yield _CAVEATS
     yield ""
     yield from _targets(results)
-    yield "## Scenarios"
+    yield from _field(circumstances["peers"])
+
+
+def _scenarios(
+    results: Mapping[str, Measured], circumstances: Mapping[str, Any], drawn: Mapping[str, str], report: str
+) -> Iterator[str]:
+    yield "# Scenarios"
+    yield ""
+    yield f"What was measured on {circumstances['date']}, scenario by scenario. [How to read it]({report})."
     yield ""
     for name, measured in results.items():
         title = measured.case.title
-        yield f"### {title[0].upper()}{title[1:]}"
+        yield f"## {title[0].upper()}{title[1:]}"
         yield ""
         if name in drawn:
-            yield f"![{title}]({charts}/{name}.svg)"
+            yield f"![{title}]({name}.svg)"
             yield ""
         yield from markdown_of(measured)
         yield ""
-    yield from _field(circumstances["peers"])
 
 
 def _setting(circumstances: Mapping[str, Any]) -> Iterator[str]:

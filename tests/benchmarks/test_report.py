@@ -14,7 +14,7 @@ from benchmarks.macro.results import Measured
 from benchmarks.macro.scenarios import case_named
 from benchmarks.macro.targets import TARGETS, judge
 from benchmarks.report.circumstances import merged
-from benchmarks.report.document import target_rows, write_report
+from benchmarks.report.document import SCENARIOS, target_rows, write_report
 from benchmarks.report.svg import WIDTH, Row, bars, ranges
 
 CIRCUMSTANCES: Mapping[str, Any] = {
@@ -96,25 +96,28 @@ def test_every_target_names_figures_that_its_case_has() -> None:
 def test_the_report_says_what_is_not_reached_and_what_is_void(results: dict[str, Measured], tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     write_report(page, results, CIRCUMSTANCES)
-    text = page.read_text()
+    text, scenarios = page.read_text(), (page.with_suffix("") / SCENARIOS).read_text()
     assert "2026-01-02" in text
+    assert "(benchmarks/scenarios.md)" in text
     assert "rough" in text, "a quick run says that it was one"
     assert "Not reached, and what the limit is" in text
-    assert "only 3 of 1000 jobs were handled" in text
+    assert "only 3 of 1000 jobs were handled" in scenarios
     assert "there is no rq" in text
-    assert "![consume, no-op handler, no events](benchmarks/consume.svg)" in text
+    assert "![consume, no-op handler, no events](consume.svg)" in scenarios
+    assert "(../benchmarks.md)" in scenarios
     assert sorted(chart.name for chart in page.with_suffix("").glob("*.svg")) == ["consume.svg", "latency.svg"]
 
 
 def test_a_report_made_again_leaves_nothing_of_the_earlier_one(results: dict[str, Measured], tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     write_report(page, results, CIRCUMSTANCES)
-    first = page.read_text()
+    scenarios = page.with_suffix("") / SCENARIOS
+    first = page.read_text(), scenarios.read_text()
     write_report(page, results, CIRCUMSTANCES)
-    assert page.read_text() == first
+    assert (page.read_text(), scenarios.read_text()) == first
     del results["latency"]
     write_report(page, results, CIRCUMSTANCES)
-    assert "latency" not in page.read_text()
+    assert "latency" not in page.read_text() + scenarios.read_text()
     assert [chart.name for chart in page.with_suffix("").glob("*.svg")] == ["consume.svg"]
     figures = json.loads((page.with_suffix("") / "figures.json").read_text())
     assert set(figures["medians"]) == {"consume"}
