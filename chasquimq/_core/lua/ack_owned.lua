@@ -10,7 +10,7 @@ local done, places, ids = {}, {}, {}
 for index = 3, #ARGV do
   local place = index - 2
   done[place] = 0
-  if ARGV[2] == '' or owns(KEYS[1], ARGV[1], ARGV[2], ARGV[index]) then
+  if owns(KEYS[1], ARGV[1], ARGV[2], ARGV[index]) then
     ids[#ids + 1], places[#places + 1] = ARGV[index], place
   end
 end

@@ -10,7 +10,7 @@ local done, rows, ids = {}, {}, {}
 for row = 1, (#ARGV - 3) / 2 do
   local id = ARGV[2 + 2 * row]
   done[row] = 0
-  if ARGV[2] == '' or owns(KEYS[1], ARGV[1], ARGV[2], id) then
+  if owns(KEYS[1], ARGV[1], ARGV[2], id) then
     ids[#ids + 1], rows[#rows + 1] = id, row
   end
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Moves jobs from the stream to the dead-letter queue.
 -- KEYS: stream, dlq, events.
--- ARGV: group, consumer ('' = whoever owns them), events length ('' = none), dlq length, then per job:
+-- ARGV: group, consumer ('' = the leases are certain), events length ('' = none), dlq length, then per job:
 --       entry id, envelope, dispatch name, reason, detail, job id, number of the run that failed.
 -- Returns: per job 1 moved, 0 not ours any more.
 -- Sent twice: an entry that is gone answers 0 and is not written again.

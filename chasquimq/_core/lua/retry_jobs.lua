@@ -22,7 +22,7 @@ local moved, rows, ids, added = {}, {}, {}, {}
 for index = 4, #ARGV, 6 do
   local row = #moved + 1
   moved[row] = 0
-  if ARGV[2] == '' or owns(KEYS[1], ARGV[1], ARGV[2], ARGV[index]) then
+  if owns(KEYS[1], ARGV[1], ARGV[2], ARGV[index]) then
     local place = #ids + 1
     ids[place], rows[place] = ARGV[index], row
     added[place] = redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', now + tonumber(ARGV[index + 1])),

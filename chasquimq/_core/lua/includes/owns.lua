@@ -1,7 +1,4 @@
--- Whether the entry is pending for this consumer; an empty consumer name means: for anybody.
+-- Whether the entry is pending for this consumer. Without a name the lease is certain: no look.
 local function owns(stream, group, consumer, id)
-  if consumer == '' then
-    return #redis.call('XPENDING', stream, group, id, id, 1) == 1
-  end
-  return #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 1
+  return consumer == '' or #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 1
 end
