@@ -9,10 +9,13 @@ never wait, look at a clock or draw a random number: delays are returned, random
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chasquimq._core.call import Call, Reply
 from chasquimq.errors import AuthenticationError, RedisConnectionError, RedisTimeoutError, ServerReplyError
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 __all__ = [
     "Outage",
@@ -65,13 +68,17 @@ def worker_delay_ms(attempt: int, draw: float) -> float:
 class Outage:
     """The failures in a row of whoever keeps a connection: how many, and which are worth telling.
 
-    Each kind is told once: "closed by the server" is followed by "wrong password" where the password was changed.
+    Each kind is told once: "closed by the server" is followed by "wrong password" where the password was changed. Who
+    told one logs its end, too: each owner for itself, since one that had nothing to send may not have noticed.
     """
 
-    __slots__ = ("_told", "failures")
+    __slots__ = ("_all_clear", "_log", "_told", "failures")
 
-    def __init__(self) -> None:
+    def __init__(self, log: Logger, all_clear: str) -> None:
+        """``all_clear``: what works again when this is over."""
         self.failures = 0
+        self._log = log
+        self._all_clear = all_clear
         self._told: set[tuple[type, str]] = set()
 
     def failed(self, error: Exception) -> bool:
@@ -90,7 +97,9 @@ class Outage:
         """It works again."""
         if self.failures:
             self.failures = 0
-            self._told.clear()
+            if self._told:
+                self._told.clear()
+                self._log.warning("It works again: %s.", self._all_clear)
 
 
 def may_resend(call: Call[Any], error: RedisConnectionError, attempt: int) -> bool:

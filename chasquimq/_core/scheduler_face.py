@@ -38,7 +38,7 @@ class SchedulerFace(OfOneProcess):
         self._tick_ms = tick_ms
         self._take_name(holder)
         self._clock = clock
-        self._outage = Outage()
+        self._outage = Outage(logger, f"the schedule of {queue_name!r} is kept")
         self._is_ready = False
         self._is_closing = False
 

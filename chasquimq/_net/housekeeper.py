@@ -90,7 +90,7 @@ class Housekeeper:
             self._thread.join()
 
     def _run(self) -> None:
-        outage = Outage()
+        outage = Outage(logger, "leases are renewed, and delayed jobs are moved when they are due")
         while not self._stopping.is_set():
             try:
                 with contextlib.closing(self._connect()) as connection:

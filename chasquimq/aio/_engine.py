@@ -155,7 +155,7 @@ class Engine:
     async def _read(self) -> None:
         assert self._reader_ended is not None  # noqa: S101 - set by main()
         assert self._reader_scope is not None  # noqa: S101 - set by main()
-        outage = Outage()
+        outage = Outage(logger, "jobs are read")
         try:
             with self._reader_scope:
                 while not self._reading_ends:
@@ -165,8 +165,6 @@ class Engine:
                             await run_on(connection, self._core.reading.create_group(connection.profile))
                             connection.read_with(self._core.reading.reader)
                             while await self._read_from(connection):
-                                if outage.failures:
-                                    logger.warning("connected again; reading goes on")
                                 outage.over()
                         finally:
                             connection.abort()
@@ -287,7 +285,7 @@ class Engine:
         assert self._acker_ended is not None  # noqa: S101 - set by main()
         connection: Connection | None = None
         settlement = self._core.settlement
-        outage = Outage()
+        outage = Outage(logger, "the ends of jobs are written")
         try:
             while not (self._acking_ends and settlement.is_empty):
                 if settlement.is_empty:

@@ -78,7 +78,7 @@ class QueueEvents(EventsFace):
         self._client = Client(resolve_address(options.connection), keys.stream)
         self._reading: anyio.Lock | None = None
         self._connection: Connection | None = None
-        self._outage = Outage()
+        self._outage = Outage(logger, f"the events of {name!r} are read")
         self._scope: anyio.abc.TaskGroup | None = None
         self._background: anyio.CancelScope | None = None
         self._unchecked: tuple[Sequence[QueueEvent], Call[Gap | None] | None] | None = None

@@ -122,7 +122,7 @@ class Engine:
     # -- reader ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        outage = Outage()
+        outage = Outage(logger, "jobs are read")
         while not self._reading_ends.is_set():
             try:
                 with contextlib.closing(self._client.dedicated()) as connection:
@@ -130,8 +130,6 @@ class Engine:
                     run_on(connection, self._core.reading.create_group(connection.profile))
                     connection.read_with(self._core.reading.reader)
                     while self._read_from(connection):
-                        if outage.failures:
-                            logger.warning("connected again; reading goes on")
                         outage.over()
             except ChasquiError as error:
                 if self._reading_ends.is_set():
@@ -230,7 +228,7 @@ class Engine:
     def _ack(self) -> None:
         connection: FollowingConnection | None = None
         settlement = self._core.settlement
-        outage = Outage()
+        outage = Outage(logger, "the ends of jobs are written")
         try:
             while not self._acker_gives_up.is_set():
                 if settlement.is_empty:

@@ -76,7 +76,7 @@ class QueueEvents(EventsFace):
         self._closing = threading.Event()
         self._reading = threading.Lock()
         self._connection: FollowingConnection | None = None
-        self._outage = Outage()
+        self._outage = Outage(logger, f"the events of {name!r} are read")
         self._background: threading.Thread | None = None
         self._unchecked: tuple[Sequence[QueueEvent], Call[Gap | None] | None] | None = None
         """Events that were read, and the question whether others before them were missed."""

@@ -1,5 +1,6 @@
 """What becomes of a Call whose connection failed."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -86,8 +87,12 @@ def test_scripts_that_the_server_lacks() -> None:
     assert replies == ["a", 1, 2, "b"]
 
 
-def test_of_an_outage_each_kind_of_failure_is_told_once() -> None:
-    outage = Outage()
+def test_of_an_outage_each_kind_of_failure_is_told_once_and_its_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage(logging.getLogger("chasquimq.worker"), "jobs are read")
+    outage.over()
+    outage.refused()  # somebody else has told this one
+    outage.over()
+    assert not caplog.messages
     closed, wrong = RedisConnectionError("closed"), AuthenticationError("wrong")
     told = [outage.failed(error) for error in (closed, closed, wrong, closed, wrong)]
     assert told == [True, False, True, False, False]
@@ -96,4 +101,6 @@ def test_of_an_outage_each_kind_of_failure_is_told_once() -> None:
     assert outage.failed(ServerReplyError("cannot save", code="MISCONF"))
     outage.over()
     assert outage.failures == 0
+    outage.over()
+    assert caplog.messages == ["It works again: jobs are read."]
     assert outage.failed(closed)
