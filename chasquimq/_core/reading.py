@@ -1,4 +1,4 @@
-"""Reading: how many entries to ask for, and in which words.
+"""Reading: how many entries to ask for, and in which words; and what a worker's pace means for its writes.
 
 A worker asks for what it can start now, plus a prefetch that is worth a few milliseconds of its measured pace:
 nothing for slow handlers, hundreds for fast ones. It decides the words by the server's profile: where XREADGROUP
@@ -23,6 +23,9 @@ MAX_PREFETCH = 2048
 MAX_COUNT = 512
 """Together enough for one batch that is read, one that runs and one that is acknowledged: then the server never waits
 for the worker, nor the worker for the server."""
+GATHERING_MS = 2.0
+SLOWEST_GATHERING, FASTEST_GATHERING = 0.5, 16.0
+"""Ends in a millisecond."""
 CLAIM_INTERVAL_MS = 2_000
 """How often a worker looks for idle entries (and those that others handed back) where reads do not find them."""
 _PACE_WINDOW_MS = 20
@@ -43,6 +46,16 @@ class Intake:
     def prefetch(self) -> int:
         """Entries that may wait in the worker: what it finishes in a few milliseconds."""
         return min(MAX_PREFETCH, int(self._pace * PREFETCH_MS))
+
+    @property
+    def gathering_ms(self) -> float:
+        """How long ends gather before they are written.
+
+        Jobs that take a while end one by one, and a write costs the server (and the worker) several times as much as
+        one more end in it: two milliseconds halve the writes. Slow workers would wait for nothing, and fast ones have
+        hundreds in each write anyhow.
+        """
+        return GATHERING_MS if SLOWEST_GATHERING <= self._pace <= FASTEST_GATHERING else 0.0
 
     def wanted(self, held: int, ends: int, now_ms: float) -> int:
         """How many to ask for, given how many are held and how many have ended so far; 0 = wait."""

@@ -111,6 +111,7 @@ class WorkerCore(Generic[JobT]):
         self._draw = draw
         self._emit = emit
         self._listened = listened
+        self._gathers = not (settings.ack_each or settings.store_results)
         self._has_work = False
         self._given_up: list[bytes] = []
 
@@ -222,6 +223,14 @@ class WorkerCore(Generic[JobT]):
         self._emit("progress", job, progress)
 
     # -- settling --------------------------------------------------------------------------------------------------
+
+    @property
+    def gathering_ms(self) -> float:
+        """How long the ends of jobs may gather before they are written; 0: write what there is.
+
+        Whoever stores results has somebody waiting for them.
+        """
+        return self.intake.gathering_ms if self._gathers else 0.0
 
     def take_batch(self, profile: ServerProfile) -> tuple[Batch, list[Call[Any]]] | None:
         """What is to be written now, or None."""

@@ -291,6 +291,8 @@ class Engine:
                 if settlement.is_empty:
                     await self._ended.park(lambda: not settlement.is_empty or self._acking_ends)
                     continue
+                if gathering_ms := self._core.gathering_ms:
+                    await anyio.sleep(gathering_ms / 1000)
                 try:
                     if connection is None or connection.is_closed:
                         connection = await self._client.dedicated()

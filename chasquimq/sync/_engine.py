@@ -236,6 +236,8 @@ class Engine:
                         return
                     self._ended.park(lambda: not settlement.is_empty or self._acking_ends)
                     continue
+                if gathering_ms := self._core.gathering_ms:
+                    self._acker_gives_up.wait(gathering_ms / 1000)
                 try:
                     if connection is None or connection.is_closed:
                         connection = self._client.dedicated()

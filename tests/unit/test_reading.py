@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chasquimq._core.keys import GROUP, QueueKeys
-from chasquimq._core.reading import MAX_COUNT, MAX_PREFETCH, PREFETCH_MS, Intake, Reading
+from chasquimq._core.reading import GATHERING_MS, MAX_COUNT, MAX_PREFETCH, PREFETCH_MS, Intake, Reading
 from chasquimq.errors import ServerReplyError
 from tests.unit.entries import envelope
 from tests.unit.properties import searched
@@ -68,6 +68,15 @@ def test_a_moment_too_short_to_measure_changes_no_pace():
     before = intake.prefetch
     intake.wanted(1, ends + 10_000, now + 0.5)
     assert intake.prefetch == before
+
+
+@pytest.mark.parametrize(
+    ("pace", "expected"),
+    [(0.0, 0), (0.45, 0), (0.55, GATHERING_MS), (1, GATHERING_MS), (15, GATHERING_MS), (17, 0), (300, 0)],
+)
+def test_ends_gather_where_that_makes_writes_fewer(pace, expected):
+    intake, _, _ = paced(100, pace)
+    assert intake.gathering_ms == expected
 
 
 def test_the_prefetch_is_refilled_in_large_reads_and_idle_handlers_at_once():

@@ -312,6 +312,19 @@ def test_a_batch_is_taken_with_its_calls_and_booked():
     assert (len(core.book), core.settlement.is_empty) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "gathers"), [({}, True), ({"store_results": True}, False), ({"ack": "each"}, False)], ids=str
+)
+def test_ends_gather_unless_somebody_waits_for_them(options, gathers):
+    core = Core(**options)
+    for _ in range(20):  # one ends every millisecond
+        core.clock.advance(20)
+        for _ in range(20):
+            core._runs.count_end()
+        core.wanted()
+    assert bool(core.gathering_ms) is gathers
+
+
 def test_what_went_wrong_while_settling_is_told(caplog):
     core = Core(store_results=True, listening=())
     lost, unstored, refused = core.run(entry(1), entry(2), entry(3))
