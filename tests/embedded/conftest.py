@@ -89,23 +89,28 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 def processes(folder: Path | str) -> list[psutil.Process]:
     """The watcher and the server that work for `folder`."""
-    found = []
+    return [*_at_work(folder)]
+
+
+def servers(folder: Path | str) -> list[psutil.Process]:
+    return [process for process, command in _at_work(folder).items() if "_embedded_watch" not in command]
+
+
+def watchers(folder: Path | str) -> list[psutil.Process]:
+    return [process for process, command in _at_work(folder).items() if "_embedded_watch" in command]
+
+
+def _at_work(folder: Path | str) -> dict[psutil.Process, str]:
+    """Each with its command line, which is looked at once: a process may end at any moment."""
+    found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()
             in_folder = any(part == str(folder) or part.endswith(f":{folder}") for part in command)
             at_work = "_embedded_watch" in " ".join(command) or "redis-server" in " ".join(command)
             if at_work and (in_folder or process.cwd() == str(folder)):
-                found.append(process)
+                found[process] = " ".join(command)
     return found
-
-
-def servers(folder: Path | str) -> list[psutil.Process]:
-    return [process for process in processes(folder) if "_embedded_watch" not in " ".join(process.cmdline())]
-
-
-def watchers(folder: Path | str) -> list[psutil.Process]:
-    return [process for process in processes(folder) if "_embedded_watch" in " ".join(process.cmdline())]
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
