@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import hiredis
@@ -25,6 +25,8 @@ __all__ = [
     "event_frames",
     "pack",
     "prepare_script",
+    "read_frame",
+    "with_id",
 ]
 
 READ_COUNT = 256
@@ -86,10 +88,7 @@ class Consumption:
         self._client = client
         self._tag = tag
         self._stream = tag + b"stream"
-        self.read = pack(
-            *(b"XREADGROUP", b"GROUP", b"default", b"bare", b"COUNT", READ_COUNT, b"BLOCK", 5000),
-            *(b"CLAIM", LEASE_MS, b"STREAMS", self._stream, b">"),
-        )
+        self.read = read_frame(self._stream, READ_COUNT)
         self._events: tuple[bytes, bytes, bytes] | None = None
         if events:
             key, run = tag + b"events", (b"n", b"welcome", b"attempt", 1)
@@ -149,6 +148,14 @@ class Consumption:
             yield script.evalsha(keys, [b"default", b"", RESULT_TTL_S, *stored])
 
 
+def read_frame(stream: bytes, count: int) -> bytes:
+    """The read of up to ``count`` jobs."""
+    return pack(
+        *(b"XREADGROUP", b"GROUP", b"default", b"bare", b"COUNT", count, b"BLOCK", 5000),
+        *(b"CLAIM", LEASE_MS, b"STREAMS", stream, b">"),
+    )
+
+
 def prepare_script(client: BareClient, name: str) -> Script:
     """One of the library's scripts, known to the server."""
     script = load_script(name, NEWEST)
@@ -162,3 +169,9 @@ def event_frames(key: bytes, kind: bytes, *fields: bytes | int) -> tuple[bytes, 
     start = (b"XADD", key, b"MAXLEN", b"~", EVENTS_LENGTH, b"*", b"e", kind)
     before, after = pack(*start, b"id", marker, b"ts", 1_700_000_000_000, *fields).split(marker)
     return before, after
+
+
+def with_id(frame: tuple[bytes, bytes], job_ids: Iterable[bytes]) -> Iterator[bytes]:
+    """The event of each job."""
+    before, after = frame
+    return (b"".join((before, job_id, after)) for job_id in job_ids)

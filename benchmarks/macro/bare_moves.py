@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.macro.bare import (
     EVENTS_LENGTH,
@@ -18,6 +18,7 @@ from benchmarks.macro.bare import (
     event_frames,
     pack,
     prepare_script,
+    with_id,
 )
 from benchmarks.macro.workload import NAME, payload
 from chasquimq._fast import encode_envelope, encode_member, encode_payload, with_attempt
@@ -116,16 +117,16 @@ class Retrying:
         """What is written after a promotion: one command per item."""
         if promoted:
             yield pack(b"DEL", *(self._tag + b"didx:" + job_id for job_id in promoted))
-            yield from _with_id(self._waiting, promoted)
+            yield from with_id(self._waiting, promoted)
 
     def _settle(
         self, ends: Sequence[tuple[bytes, bytes]], fails: Sequence[tuple[bytes, bytes, bytes]]
     ) -> Iterator[bytes]:
         ended = [job_id for _, job_id in ends]
         failed = [job_id for _, job_id, _ in fails]
-        yield from _with_id(self._active, itertools.chain(ended, failed))
-        yield from _with_id(self._completed, ended)
-        yield from _with_id(self._failed, failed)
+        yield from with_id(self._active, itertools.chain(ended, failed))
+        yield from with_id(self._completed, ended)
+        yield from with_id(self._failed, failed)
         if ends:
             yield pack(b"XACKDEL", self._stream, b"default", b"IDS", len(ends), *(entry_id for entry_id, _ in ends))
         for first in range(0, len(fails), ROWS_PER_SCRIPT):
@@ -134,8 +135,3 @@ class Retrying:
                 member = encode_member(self._fragile, with_attempt(envelope, 1))
                 arguments += [entry_id, 1, member, job_id, self._fragile, 2]
             yield self._retry.evalsha(self._retry_keys, arguments)
-
-
-def _with_id(frame: tuple[bytes, bytes], job_ids: Iterable[bytes]) -> Iterator[bytes]:
-    before, after = frame
-    return (b"".join((before, job_id, after)) for job_id in job_ids)

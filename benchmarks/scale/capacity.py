@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["RATES", "WAYS", "Figures", "Way", "breaking_table", "core_table", "needs_table"]
+__all__ = [
+    "BUSY",
+    "RATES",
+    "WAYS",
+    "Figures",
+    "Way",
+    "breaking_table",
+    "core_table",
+    "needs_table",
+    "notes",
+    "promotion_rate",
+    "rounded",
+]
 
 BUSY = 0.8
 """How busy a core is planned to be: what is left is for bursts, snapshots and failover."""
@@ -45,6 +57,24 @@ class Way:
     added: str
     ended: str
 
+    @property
+    def group(self) -> int:
+        """How many jobs are added in one write."""
+        return {"add": 1, "add-100": 100, "bulk-1000": 1_000}[self.added]
+
+    @property
+    def retry_safe(self) -> bool:
+        """Whether the rows are those of ``add``, which may be sent twice."""
+        return self.added != "bulk-1000"
+
+    @property
+    def events(self) -> bool:
+        return self.ended != "consume"
+
+    @property
+    def results(self) -> bool:
+        return self.ended == "consume-results"
+
     def redis_us(self, figures: Figures) -> float:
         return figures.of(self.added, "redis_us") + figures.of(self.ended, "redis_us")
 
@@ -73,7 +103,7 @@ def core_table(figures: Figures) -> Iterator[Sequence[str]]:
     yield ["added", *_ENDS.values()]
     for added, shown in _ADDS.items():
         capacities = [Way("", added, ended).per_core(figures) for ended in _ENDS]
-        yield [shown, *(_rounded(capacity) for capacity in capacities)]
+        yield [shown, *(rounded(capacity) for capacity in capacities)]
 
 
 def needs_table(figures: Figures, rates: Sequence[int] = RATES) -> Iterator[Sequence[str]]:
@@ -91,15 +121,15 @@ def needs_table(figures: Figures, rates: Sequence[int] = RATES) -> Iterator[Sequ
             workers = math.ceil(rate * HANDLER_S / CONCURRENCY)
             backlog = rate * OUTAGE_S * figures.sizes["waiting"]
             yield [
-                _rounded(rate),
+                rounded(rate),
                 way.name,
                 f"{cores:,}",
-                _rounded(math.ceil(rate * way.client_us(figures) / BUSY / 1e6)),
-                _rounded(bits / 1e9),
-                _rounded(bits / cores / 1e6),
-                _rounded(workers),
-                _rounded(workers * CONNECTIONS_PER_WORKER),
-                _rounded(backlog / 2**30),
+                rounded(math.ceil(rate * way.client_us(figures) / BUSY / 1e6)),
+                rounded(bits / 1e9),
+                rounded(bits / cores / 1e6),
+                rounded(workers),
+                rounded(workers * CONNECTIONS_PER_WORKER),
+                rounded(backlog / 2**30),
             ]
 
 
@@ -107,33 +137,33 @@ def breaking_table(figures: Figures) -> Iterator[Sequence[str]]:
     """What one Redis core at its limit means for everything else, for each way."""
     yield ["on one Redis core", *(way.name for way in WAYS)]
     capacities = [way.per_core(figures) for way in WAYS]
-    yield ["jobs/s", *(_rounded(capacity) for capacity in capacities)]
+    yield ["jobs/s", *(rounded(capacity) for capacity in capacities)]
     yield [
         "Redis CPU per job, µs",
-        *(_rounded(way.redis_us(figures)) for way in WAYS),
+        *(rounded(way.redis_us(figures)) for way in WAYS),
     ]
     yield [
         "traffic, Mbit/s",
-        *(_rounded(way.bytes(figures) * 8 * capacity / 1e6) for way, capacity in zip(WAYS, capacities, strict=True)),
+        *(rounded(way.bytes(figures) * 8 * capacity / 1e6) for way, capacity in zip(WAYS, capacities, strict=True)),
     ]
     yield [
         f"history in the events stream ({EVENTS_KEPT:,} entries), s",
-        *("—" if way.ended == "consume" else _rounded(_history_s(way, figures)) for way in WAYS),
+        *("—" if way.ended == "consume" else rounded(_history_s(way, figures)) for way in WAYS),
     ]
     yield [
         "growth without workers, GiB a minute",
-        *(_rounded(capacity * 60 * figures.sizes["waiting"] / 2**30) for capacity in capacities),
+        *(rounded(capacity * 60 * figures.sizes["waiting"] / 2**30) for capacity in capacities),
     ]
     yield [
         f"memory of running jobs at {HANDLER_S * 1000:.0f} ms a job, MiB",
         *(
-            _rounded(capacity * HANDLER_S * (figures.sizes["waiting"] + figures.sizes["running"]) / 2**20)
+            rounded(capacity * HANDLER_S * (figures.sizes["waiting"] + figures.sizes["running"]) / 2**20)
             for capacity in capacities
         ),
     ]
     yield [
         "worker processes that it takes, by their CPU",
-        *(_rounded(math.ceil(way.per_core(figures) * figures.of(way.ended, "client_us") / 1e6)) for way in WAYS),
+        *(rounded(math.ceil(way.per_core(figures) * figures.of(way.ended, "client_us") / 1e6)) for way in WAYS),
     ]
 
 
@@ -146,7 +176,7 @@ def promotion_rate(figures: Figures) -> float:
     return BUSY * 1e6 / figures.of("delayed-20000", "redis_us")
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Two significant digits: the figures are no better than that."""
     if math.isnan(value):
         return "not measured"

@@ -80,7 +80,8 @@ def test_what_is_calculated_stands_on_the_page(page: Path) -> None:
 
 def test_the_page_has_a_place_for_every_part(tmp_path: Path) -> None:
     page = PAGE.read_text()
-    names = ("source", "core", "needs", "breaking", "sizes", "promotion")
+    names = ["source", "core", "needs", "breaking", "sizes", "promotion"]
+    names += ["commands", "fleets", "limits", "waits", "spread", "shards", "outages", "breaks"]
     filled = fill_in(page, {name: f"({name} goes here)" for name in names})
     assert all(f"({name} goes here)" in filled for name in names)
     assert fill_in(filled, {name: f"({name} goes here)" for name in names}) == filled
