@@ -61,6 +61,7 @@ def observe(url: str, probe: Probe, load: Load) -> Observed:
         stop.set()
         for process in (producer, workers):
             process.join(START_S)
+            process.kill()  # one that hangs; the others have ended
     took, cpu, jobs, reads, ends = (now - then for now, then in zip(after, before, strict=True))
     return Observed(rate=jobs / took, redis_us=cpu * 1e6 / jobs, per_read=jobs / reads, per_end=jobs / ends)
 

@@ -77,9 +77,9 @@ def test_quantiles_are_those_of_what_was_recorded() -> None:
         waits.record(2_000.0 + wait * 1_000, 2_000.0)
     assert waits.quantile(0.5) == pytest.approx(50_000, rel=0.02)
     assert waits.quantile(0.99) == pytest.approx(99_000, rel=0.02)
-    assert (waits.longest, waits.late) == (100_000, 0)
+    assert (waits.longest, waits.late_until) == (100_000, 0)
     waits.record(5e6, 1e6, jobs=3)
-    assert (waits.late, waits.late_until) == (3, 5e6)
+    assert (waits.longest, waits.late_until) == (4e6, 5e6)
     waits.clear()
     assert math.isnan(waits.quantile(0.5))
 

@@ -70,7 +70,9 @@ async def test_nothing_is_lost_while_jobs_run_and_connections_break(world: World
     assert [(event.event, event.job_id) for event in found] == written
 
 
-async def test_a_server_that_restarts_is_survived(own_world: World, own_server: RedisServer) -> None:
+async def test_a_server_that_restarts_is_survived(
+    own_world: World, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     world = own_world
     errors: list[Exception] = []
     async with follow(world) as following:
@@ -80,7 +82,10 @@ async def test_a_server_that_restarts_is_survived(own_world: World, own_server: 
         await world.flavour.in_thread(lambda: own_server.restart(kill=True))
         write(world, 2)
         assert ids(await take(following, 1)) == ["2"]
+        await world.until(lambda: f"It works again: the events of {world.name!r} are read." in caplog.messages)
     assert len(errors) == 1, "an outage is told once, not at every attempt"
+    told = [record for record in caplog.records if record.name == "chasquimq.events"]
+    assert len(told) == 2, "its beginning and its end"
 
 
 async def test_a_server_that_is_not_there_is_told_at_the_start(world: World) -> None:

@@ -146,6 +146,28 @@ async def test_a_server_that_is_killed_loses_no_window(own_world: World, own_ser
     check(world, first)
 
 
+async def test_a_scheduler_tells_that_its_server_is_away_and_that_it_is_back(
+    own_world: World, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = own_world
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "chasquimq.scheduler"]
+
+    first = await store(world)
+    async with scheduler(world, tick_ms=50):
+        await fires_on(world, first, 3)
+        await world.flavour.in_thread(own_server.kill)
+        await world.until(told)
+        await world.flavour.in_thread(own_server.start)
+        await world.until(lambda: told()[-1].startswith("It works again"))
+        await fires_on(world, first, 3)
+    *away, back = told()
+    assert away
+    assert all(message.startswith(f"the schedule of {world.name!r} is not kept for now: ") for message in away)
+    assert back == f"It works again: the schedule of {world.name!r} is kept."
+
+
 async def test_connections_that_break_lose_no_window(world: World) -> None:
     runs = Runs()
     first = await store(world)

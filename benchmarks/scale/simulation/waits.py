@@ -19,8 +19,6 @@ class Waits:
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
         self.longest = 0.0
-        self.late = 0
-        """How many jobs were late."""
         self.late_until = 0.0
         """When the last late job started."""
 
@@ -30,14 +28,12 @@ class Waits:
         self._buckets[math.ceil(math.log(max(wait, 1.0)) * _PER_E_FOLD)] += jobs
         self.longest = max(self.longest, wait)
         if wait > LATE:
-            self.late += jobs
             self.late_until = started
 
     def clear(self) -> None:
         """Forgets everything so far."""
         self._buckets.clear()
         self.longest = self.late_until = 0.0
-        self.late = 0
 
     def quantile(self, share: float) -> float:
         """What this share of the jobs did not wait longer than; NaN when none was recorded."""

@@ -19,8 +19,8 @@ __all__ = ["Handlers", "WorkerProcess"]
 
 CLIENT_TURN = 60.0
 CLIENT_JOB = 40.0
-"""What a worker process spends per answer that arrives or request that leaves, and per job: an asyncio worker with
-handlers that sleep, as ``benchmarks.scale.fleet`` measures it."""
+"""What a worker process spends per answer that arrives or request that leaves, and per job. Assumed: nothing that is
+measured tells the two apart. Together they make about what asyncio workers with handlers that sleep spent on a job."""
 
 
 @dataclass(frozen=True, slots=True)
